@@ -1,0 +1,7 @@
+export default {
+  extensions: { ts: 'module' },
+  workerThreads: false,
+  timeout: '60s',
+  files: ['src/**/*.test.ts', 'native/*/{src,test}/**/*.test.ts', 'test/**/*.test.ts'],
+  environmentVariables: { NODE_NO_WARNINGS: '1' },
+};

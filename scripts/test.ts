@@ -1,0 +1,26 @@
+/**
+ * Runs every suite with ava and prints what really ran. The last line is `N passed, N failed`: ava's own counts, with
+ * every test that was skipped, and every file that ended early, counted as failed. Arguments are passed to ava.
+ */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+const args = process.argv.slice(2);
+const child = spawn('ava', ['--tap', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+let passed = 0;
+let failed = 0;
+for await (const line of createInterface({ input: child.stdout })) {
+  if (/^ok /.test(line)) {
+    if (/# (SKIP|TODO)/i.test(line)) failed += 1;
+    else passed += 1;
+  } else if (/^not ok /.test(line)) failed += 1;
+  if (!/^# (tests|pass|skip|fail|todo)\b|^1\.\.|^TAP version/.test(line)) console.log(line);
+}
+const code = await new Promise<number>((resolve) => {
+  if (child.exitCode !== null) resolve(child.exitCode);
+  else child.once('close', (status) => resolve(status ?? 1));
+});
+if (code !== 0 && failed === 0) failed += 1;
+if (passed === 0) failed += 1;
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);

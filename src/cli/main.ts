@@ -1,0 +1,50 @@
+/**
+ * The `culvert` command. Each program is loaded only when it is asked for, so that the tunnel never loads the
+ * controller's libraries.
+ */
+import { Command } from 'commander';
+import { errorMessage } from '../core/errors.ts';
+
+type Run = (env: NodeJS.ProcessEnv, signal: AbortSignal) => Promise<number>;
+
+/** SIGTERM and the first SIGINT ask for an orderly end; a second SIGINT ends at once. */
+function shutdownSignal(): AbortSignal {
+  const controller = new AbortController();
+  let interrupts = 0;
+  process.on('SIGTERM', () => controller.abort());
+  process.on('SIGINT', () => {
+    interrupts += 1;
+    if (interrupts > 1) process.exit(130);
+    controller.abort();
+  });
+  return controller.signal;
+}
+
+async function runProgram(load: () => Promise<Run>): Promise<void> {
+  const run = await load();
+  process.exitCode = await run(process.env, shutdownSignal());
+}
+
+const program = new Command('culvert').description('A node-level ambient service mesh').version('0.1.0');
+program
+  .command('ztunnel')
+  .description('run the node tunnel; configured by its environment')
+  .action(() => runProgram(async () => (await import('./ztunnel.ts')).runZtunnel));
+program
+  .command('cni')
+  .description('run the node agent; configured by its environment')
+  .action(() => runProgram(async () => (await import('./cni.ts')).runCni));
+program
+  .command('controller')
+  .description('run the control plane; configured by its environment')
+  .action(() => runProgram(async () => (await import('./controller.ts')).runController));
+if (process.argv[2] === undefined || ['local', 'help', '--help', '-h'].includes(process.argv[2])) {
+  program.addCommand((await import('./local.ts')).localCommand());
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  console.error(`culvert: ${errorMessage(error)}`);
+  process.exitCode = 1;
+}
