@@ -1,5 +1,5 @@
 export default {
-  extensions: { ts: 'module' },
+  extensions: ['ts'],
   workerThreads: false,
   timeout: '60s',
   files: ['src/**/*.test.ts', 'native/*/{src,test}/**/*.test.ts', 'test/**/*.test.ts'],
