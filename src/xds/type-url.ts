@@ -1,0 +1,5 @@
+/** Names of the resource types that node tunnels subscribe to. */
+export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
+export const AUTHORIZATION_TYPE = 'type.googleapis.com/istio.security.Authorization';
+/** The same workloads without services, for other clients. */
+export const WORKLOAD_TYPE = 'type.googleapis.com/istio.workload.Workload';
