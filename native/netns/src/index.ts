@@ -1,0 +1,23 @@
+/**
+ * Sockets inside a network namespace by its descriptor, socket options, descriptor passing over unix sockets and
+ * rtnetlink. Linux only. Everything that returns a descriptor gives it away; what owns one is Disposable.
+ */
+export type { IpPort } from './address.ts';
+export { NetnsError, type NetnsSyscall } from './errors.ts';
+export { createNetns, Netns, removeNetns } from './netns.ts';
+export {
+  closeFd,
+  type Keepalive,
+  localAddress,
+  remoteAddress,
+  resetOnClose,
+  type SocketOptions,
+  setSocketOptions,
+  socketCookie,
+  socketNetnsCookie,
+  type TcpInfo,
+  tcpInfo,
+} from './socket-option.ts';
+export { type ConnectTcpOptions, connectTcp } from './tcp-connect.ts';
+export { type AcceptedSocket, type ListenTcpOptions, listenTcp, type TcpListener } from './tcp-listener.ts';
+export { type BindUdpOptions, bindUdp } from './udp.ts';
