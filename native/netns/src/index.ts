@@ -6,6 +6,17 @@ export type { IpPort } from './address.ts';
 export { NetnsError, type NetnsSyscall } from './errors.ts';
 export { createNetns, Netns, removeNetns } from './netns.ts';
 export {
+  addRule,
+  deleteLocalRoute,
+  deleteRule,
+  type LocalRouteSpec,
+  localAddresses,
+  type RuleSpec,
+  replaceLocalRoute,
+} from './route.ts';
+export { type PeerCredentials, SEQPACKET_BYTES_MAX, type SeqpacketMessage, SeqpacketSocket } from './seqpacket.ts';
+export { SeqpacketServer } from './seqpacket-server.ts';
+export {
   closeFd,
   type Keepalive,
   localAddress,
@@ -18,6 +29,7 @@ export {
   type TcpInfo,
   tcpInfo,
 } from './socket-option.ts';
+export { readSysctl, writeSysctl } from './sysctl.ts';
 export { type ConnectTcpOptions, connectTcp } from './tcp-connect.ts';
 export { type AcceptedSocket, type ListenTcpOptions, listenTcp, type TcpListener } from './tcp-listener.ts';
 export { type BindUdpOptions, bindUdp } from './udp.ts';
