@@ -27,3 +27,20 @@ export const silentLogger: Logger = {
   isLevelEnabled: () => false,
   child: () => silentLogger,
 };
+
+/** Text that stands in a plain log line as it is, without quotes: addresses, not words of a peer. */
+export class BareText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  toJSON(): string {
+    return this.text;
+  }
+
+  toString(): string {
+    return this.text;
+  }
+}
