@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this machine ready for `npm run demo` and `npm test`: Debian packages, npm packages, native build.
-# Idempotent, and quick when there is nothing to do. Says in one line what is missing when it cannot go on.
+# Idempotent, and quick when there is nothing to do. Arguments are further Debian packages to install. Says in one line what is missing when it cannot go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ kernel=$(uname -r); major=${kernel%%.*}; minor=${kernel#*.}; minor=${minor%%[!0-
 
 packages="gcc g++ make pkg-config clang llvm bpftool libbpf-dev libssl-dev libjansson-dev linux-libc-dev
   iproute2 nftables iptables ipset conntrack tcpdump iperf3 wrk openssl procps util-linux ca-certificates
-  containernetworking-plugins"
+  containernetworking-plugins $*"
 missing=""
 for package in $packages; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
