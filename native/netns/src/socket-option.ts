@@ -62,8 +62,9 @@ export function setSocketOptions(fd: number, options: SocketOptions): void {
 
 /** What the kernel knows of a connection (TCP_INFO). */
 export interface TcpInfo {
-  /** Bytes the peer has acknowledged. */
+  /** Bytes the peer has acknowledged; SYN and FIN count as one each. */
   readonly bytesAcked: bigint;
+  /** Bytes that arrived in order; a FIN counts as one. */
   readonly bytesReceived: bigint;
   readonly rttUs: number;
   /** Segments sent again, over the whole life. */

@@ -13,7 +13,10 @@ export interface BindUdpOptions {
   readonly ipv6Only?: boolean | undefined;
 }
 
-/** Returns a bound, non-blocking, CLOEXEC descriptor that the caller owns. Throws NetnsError. */
+/**
+ * Returns a bound, non-blocking, CLOEXEC descriptor that the caller owns. Throws NetnsError. A dgram socket that takes it
+ * by `bind({ fd })` is listening when that call returns.
+ */
 export function bindUdp(netns: Netns | undefined, options: BindUdpOptions): number {
   checkIpPort(options.ip, options.port);
   if (options.mark !== undefined) checkInteger('mark', options.mark, 0, U32_MAX);
