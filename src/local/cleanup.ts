@@ -1,0 +1,46 @@
+/**
+ * Removes everything of one cluster, whatever state it was left in: processes by cgroup, namespaces and pins by the name
+ * prefix, then the state folder. Needs nothing but the plan, may run twice, and touches no other cluster.
+ */
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../core/clock.ts';
+import { findCgroup2, removeCgroup } from './cgroup.ts';
+import type { ClusterPlan } from './cluster-plan.ts';
+import { findState, isSupervised } from './cluster-state.ts';
+import { removeNamespaces } from './network.ts';
+
+/** Pins of the capture programs of a cluster. */
+export function pinRoot(plan: ClusterPlan): string {
+  return join('/sys/fs/bpf', plan.prefix);
+}
+
+const SUPERVISOR_GRACE_MS = 20_000;
+const POLL_MS = 50;
+
+/** Ends the supervisor in order when it runs; kills it after 20 s. */
+export async function stopSupervisor(plan: ClusterPlan, clock: Clock): Promise<void> {
+  const state = await findState(plan.stateDir);
+  if (!state || !(await isSupervised(state))) return;
+  const { pid } = state.supervisor;
+  process.kill(pid, 'SIGTERM');
+  const deadline = clock.monotonicMs() + SUPERVISOR_GRACE_MS;
+  while (await isSupervised(state)) {
+    if (clock.monotonicMs() > deadline) process.kill(pid, 'SIGKILL');
+    await clock.sleep(POLL_MS);
+  }
+}
+
+/** Removes what is left. The supervisor must not run any more, or be the caller. */
+export async function removeCluster(plan: ClusterPlan): Promise<void> {
+  await removeRuntime(plan);
+  await rm(plan.stateDir, { recursive: true, force: true });
+}
+
+/** Everything but the state folder. */
+export async function removeRuntime(plan: ClusterPlan): Promise<void> {
+  const cgroup2 = findCgroup2(await readFile('/proc/mounts', 'utf8'));
+  if (cgroup2 !== undefined) await removeCgroup(join(cgroup2, plan.prefix));
+  await rm(pinRoot(plan), { recursive: true, force: true });
+  await removeNamespaces(plan.prefix);
+}

@@ -1,0 +1,27 @@
+/** The cluster in network namespaces: scheduler, kubelet, services and DNS around the real programs of the mesh. */
+export { ensureCgroup2 } from './cgroup.ts';
+export { removeCluster, removeRuntime, stopSupervisor } from './cleanup.ts';
+export { ClusterApi } from './cluster-api.ts';
+export { type ClusterPlan, type NodePlan, netnsPath, planCluster, podNetns } from './cluster-plan.ts';
+export {
+  type ClusterState,
+  findState,
+  getPlan,
+  isSupervised,
+  listClusters,
+  processStartTime,
+  writeState,
+} from './cluster-state.ts';
+export { entryArgs, podEntryCgroup, resolvConfText } from './container-process.ts';
+export { isReady, type Pod, podIps, type Service } from './kinds.ts';
+export {
+  labelObject,
+  parseObjects,
+  readManifests,
+  removeObjects,
+  type StoredObject,
+  storeObjects,
+} from './manifest-store.ts';
+export { type HttpAnswer, httpRequest } from './probe.ts';
+export { clusterIps } from './service-rules.ts';
+export { superviseCluster } from './supervisor.ts';
