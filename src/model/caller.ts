@@ -22,3 +22,9 @@ export interface Authenticator {
   /** The caller, or undefined when the credentials prove nothing. A rejection counts as "proves nothing" too. */
   authenticate(credentials: CallerCredentials): Promise<Caller | undefined>;
 }
+
+/** Reads a call's metadata; `get` gives the values of a name. */
+export function toCallerCredentials(get: (name: string) => readonly (string | Uint8Array)[]): CallerCredentials {
+  const bearer = /^bearer +(\S+)$/i.exec(String(get('authorization')[0] ?? ''));
+  return { token: bearer?.[1], clusterId: String(get('clusterid')[0] ?? '') };
+}

@@ -1,0 +1,224 @@
+/**
+ * Server side of one delta stream without its transport: requests in, responses out when there is room for one.
+ *
+ * Invariants
+ *  - Of every type one response at most is unanswered. What changes meanwhile is kept as names, so that a slow
+ *    subscriber costs a set of names and then gets the newest state of each once.
+ *  - The first request of a type is always answered, with nothing when there is nothing.
+ *  - A request whose nonce is not the last one sent is ignored.
+ *  - Policies leave after the addresses that may still list them.
+ * Source: Envoy delta xDS protocol; details as in Istio's control plane.
+ */
+import type { DeltaRequest, EncodedResponse } from './message-codec.ts';
+import type { TunnelNode } from './node-check.ts';
+import type { Commit, ResourceStore, StoredResource } from './resource-store.ts';
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from './type-url.ts';
+
+/** Names that one stream may ask for on demand. */
+const MAX_ASKED_NAMES = 100_000;
+/** Policies first: an address may list one. */
+const SEND_ORDER = [AUTHORIZATION_TYPE, ADDRESS_TYPE] as const;
+
+/** What one subscriber has of one type; for the status of the control plane. */
+export interface TypeStatus {
+  readonly typeUrl: string;
+  /** Store generation of the last response sent, and of the last one accepted or refused. */
+  readonly sentGeneration: number;
+  readonly ackedGeneration: number;
+  readonly lastNack: string | undefined;
+  readonly pendingNames: number;
+  /** Everything up to this generation is with the subscriber; undefined while something is on its way. */
+  readonly syncedGeneration: number | undefined;
+}
+
+interface TypeState {
+  readonly typeUrl: string;
+  readonly wildcard: boolean;
+  /** Keys asked for on demand. */
+  readonly asked: Set<string>;
+  /** Names whose newest state is to be sent. */
+  pending: Set<string>;
+  /** A response is due although no name is pending. */
+  owesAnswer: boolean;
+  unanswered: { readonly nonce: string; readonly generation: number } | undefined;
+  lastNonce: string;
+  sentGeneration: number;
+  ackedGeneration: number;
+  lastNack: string | undefined;
+}
+
+export type RequestResult = 'accepted' | 'ignored' | 'too-many-names';
+
+export class DeltaSession implements Disposable {
+  readonly #store: ResourceStore;
+  readonly #node: TunnelNode;
+  readonly #newNonce: () => string;
+  readonly #types = new Map<string, TypeState>();
+  readonly #subscription: Disposable;
+
+  /** @param onPending something may be ready for `next` */
+  constructor(store: ResourceStore, node: TunnelNode, deps: { newNonce: () => string; onPending: () => void }) {
+    this.#store = store;
+    this.#node = node;
+    this.#newNonce = deps.newNonce;
+    this.#subscription = store.onCommit((commit) => {
+      if (this.#markChanged(commit)) deps.onPending();
+    });
+  }
+
+  receive(request: DeltaRequest): RequestResult {
+    const state = this.#types.get(request.typeUrl);
+    if (!state) return this.#subscribe(request);
+    if (request.responseNonce !== '') {
+      if (request.responseNonce !== state.lastNonce) return 'ignored';
+      this.#answered(state, request.errorMessage);
+    }
+    return this.#ask(state, request);
+  }
+
+  /** The next response to write, undefined when nothing may be sent now. Ask again after each write and request. */
+  next(): EncodedResponse | undefined {
+    const others = [...this.#types.keys()].filter((typeUrl) => !(SEND_ORDER as readonly string[]).includes(typeUrl));
+    for (const typeUrl of [...SEND_ORDER, ...others]) {
+      const state = this.#types.get(typeUrl);
+      if (!state || state.unanswered) continue;
+      const names = this.#sendable(state);
+      if (names.size > 0 || state.owesAnswer) return this.#response(state, names);
+    }
+    return undefined;
+  }
+
+  status(): readonly TypeStatus[] {
+    return [...this.#types.values()].map((state) => {
+      const { typeUrl, sentGeneration, ackedGeneration, lastNack, pending } = state;
+      const isSynced = pending.size === 0 && !state.unanswered && !state.owesAnswer && lastNack === undefined;
+      const syncedGeneration = isSynced ? this.#store.generation : undefined;
+      return { typeUrl, sentGeneration, ackedGeneration, lastNack, pendingNames: pending.size, syncedGeneration };
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#subscription[Symbol.dispose]();
+    this.#types.clear();
+  }
+
+  #subscribe({ typeUrl, subscribe, unsubscribe, initialVersions }: DeltaRequest): RequestResult {
+    const refused = new Set(unsubscribe);
+    const wildcard = !refused.has('*') && (subscribe.length === 0 || subscribe.includes('*'));
+    const asked = wildcard ? [] : [...initialVersions.keys(), ...subscribe].filter((key) => !refused.has(key));
+    if (asked.length > MAX_ASKED_NAMES) return 'too-many-names';
+    const state: TypeState = {
+      typeUrl,
+      wildcard,
+      asked: new Set(asked),
+      pending: new Set(),
+      owesAnswer: true,
+      unanswered: undefined,
+      lastNonce: '',
+      sentGeneration: 0,
+      ackedGeneration: 0,
+      lastNack: undefined,
+    };
+    this.#types.set(typeUrl, state);
+    for (const name of this.#initialNames(state)) {
+      const { version } = this.#store.find(typeUrl, name) ?? { version: '' };
+      if (version === '' || initialVersions.get(name) !== version) state.pending.add(name);
+    }
+    for (const name of initialVersions.keys()) if (!this.#isKnown(state, name)) state.pending.add(name);
+    return 'accepted';
+  }
+
+  #initialNames({ typeUrl, wildcard, asked }: TypeState): Iterable<string> {
+    if (wildcard) return this.#store.names(typeUrl);
+    const names = new Set(this.#node.nodeName === '' ? [] : this.#store.namesOnNode(typeUrl, this.#node.nodeName));
+    for (const key of asked) for (const name of this.#namesFor(typeUrl, key)) names.add(name);
+    return names;
+  }
+
+  /** Later (un)subscriptions by name. Every asked name gets an answer, be it that it does not exist. */
+  #ask(state: TypeState, { subscribe, unsubscribe }: DeltaRequest): RequestResult {
+    for (const key of unsubscribe) state.asked.delete(key);
+    if (state.wildcard) return 'accepted';
+    for (const key of subscribe) {
+      if (key === '*') continue;
+      if (state.asked.size >= MAX_ASKED_NAMES) return 'too-many-names';
+      state.asked.add(key);
+      for (const name of this.#namesFor(state.typeUrl, key)) state.pending.add(name);
+    }
+    return 'accepted';
+  }
+
+  /** Names that a key stands for; the key itself when it stands for nothing, to be told as removed. */
+  #namesFor(typeUrl: string, key: string): Iterable<string> {
+    const names = this.#store.resolve(typeUrl, key);
+    return names.size > 0 ? names : [key];
+  }
+
+  #isKnown({ typeUrl, wildcard }: TypeState, name: string): boolean {
+    if (this.#store.find(typeUrl, name)) return true;
+    return !wildcard && this.#store.resolve(typeUrl, name).size > 0;
+  }
+
+  #answered(state: TypeState, errorMessage: string | undefined): void {
+    if (!state.unanswered) return; // the same answer a second time
+    state.ackedGeneration = state.unanswered.generation;
+    state.lastNack = errorMessage;
+    state.unanswered = undefined;
+  }
+
+  #markChanged(commit: Commit): boolean {
+    let marked = false;
+    for (const [typeUrl, names] of commit) {
+      const state = this.#types.get(typeUrl);
+      if (!state) continue;
+      for (const name of names) {
+        if (!state.wildcard && !this.#concerns(state, name)) continue;
+        state.pending.add(name);
+        marked = true;
+      }
+    }
+    return marked;
+  }
+
+  /** Whether an on-demand subscriber has or wants this resource. A removed one is told to everybody: it may have it. */
+  #concerns({ typeUrl, asked }: TypeState, name: string): boolean {
+    const resource = this.#store.find(typeUrl, name);
+    if (!resource || asked.has(name)) return true;
+    if (resource.node !== '' && resource.node === this.#node.nodeName) return true;
+    if (resource.aliases.some((alias) => asked.has(alias))) return true;
+    return resource.memberOf.some((service) => this.#asksFor(typeUrl, asked, service));
+  }
+
+  #asksFor(typeUrl: string, asked: ReadonlySet<string>, service: string): boolean {
+    if (asked.has(service)) return true;
+    return this.#store.find(typeUrl, service)?.aliases.some((alias) => asked.has(alias)) ?? false;
+  }
+
+  #sendable(state: TypeState): ReadonlySet<string> {
+    const { typeUrl, pending } = state;
+    const addresses = this.#types.get(ADDRESS_TYPE);
+    if (typeUrl !== AUTHORIZATION_TYPE || !addresses || (addresses.pending.size === 0 && !addresses.unanswered)) {
+      return pending;
+    }
+    return new Set([...pending].filter((name) => this.#store.find(typeUrl, name)));
+  }
+
+  #response(state: TypeState, names: ReadonlySet<string>): EncodedResponse {
+    const found: StoredResource[] = [];
+    const removed: string[] = [];
+    for (const name of names) {
+      const resource = this.#store.find(state.typeUrl, name);
+      if (resource) found.push(resource);
+      else removed.push(name);
+    }
+    const generation = this.#store.generation;
+    const nonce = this.#newNonce();
+    state.pending = new Set([...state.pending].filter((name) => !names.has(name)));
+    state.owesAnswer = false;
+    state.unanswered = { nonce, generation };
+    state.lastNonce = nonce;
+    state.sentGeneration = generation;
+    const resources = found.map((resource) => (state.wildcard ? resource.encoded : resource.encodedWithAliases));
+    return { typeUrl: state.typeUrl, nonce, systemVersion: String(generation), resources, removed };
+  }
+}

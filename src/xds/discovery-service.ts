@@ -1,0 +1,156 @@
+/**
+ * The delta discovery service on a gRPC server: authenticates each stream, checks its node, and lets a `DeltaSession`
+ * speak for as long as the transport takes more.
+ */
+import { randomUUID } from 'node:crypto';
+import { type Server, type ServerDuplexStream, type ServiceDefinition, status } from '@grpc/grpc-js';
+import type { Clock } from '../core/clock.ts';
+import { errorMessage } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+import { type Authenticator, type Caller, toCallerCredentials } from '../model/caller.ts';
+import { DeltaSession, type TypeStatus } from './delta-session.ts';
+import { DELTA_STREAM_PATH, type DeltaRequest, decodeDeltaRequest, encodeDeltaResponse } from './message-codec.ts';
+import { checkNode, type TunnelNode } from './node-check.ts';
+import type { ResourceStore } from './resource-store.ts';
+
+export interface DiscoveryServiceDeps {
+  readonly store: ResourceStore;
+  readonly authenticator: Authenticator;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Counts responses and the bytes sent. */
+  readonly onPush?: (typeUrl: string, bytes: number) => void;
+  readonly onNack?: (typeUrl: string) => void;
+}
+
+/** A connected subscriber: which node runs which generation of what. */
+export interface SubscriberStatus {
+  readonly node: TunnelNode;
+  readonly connectedAtMs: number;
+  readonly types: readonly TypeStatus[];
+}
+
+export interface DiscoveryService {
+  subscribers(): readonly SubscriberStatus[];
+}
+
+interface Subscriber {
+  readonly node: TunnelNode;
+  readonly connectedAtMs: number;
+  readonly session: DeltaSession;
+}
+
+type Call = ServerDuplexStream<Buffer, Buffer>;
+const sameBytes = (bytes: Buffer): Buffer => bytes;
+const DEFINITION: ServiceDefinition = {
+  DeltaAggregatedResources: {
+    path: DELTA_STREAM_PATH,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: sameBytes,
+    requestDeserialize: sameBytes,
+    responseSerialize: sameBytes,
+    responseDeserialize: sameBytes,
+  },
+};
+
+/** Adds the service to a server that its owner starts and closes. */
+export function addDiscoveryService(server: Server, deps: DiscoveryServiceDeps): DiscoveryService {
+  const subscribers = new Set<Subscriber>();
+  server.addService(DEFINITION, {
+    DeltaAggregatedResources: (call: Call) => {
+      call.on('error', () => undefined); // a broken connection is an end like any other
+      authenticate(call, deps).then(
+        (caller) => caller && serve(call, caller, { deps, subscribers }),
+        (error: unknown) => fail(call, status.INTERNAL, errorMessage(error)),
+      );
+    },
+  });
+  return {
+    subscribers: () =>
+      [...subscribers].map(({ node, connectedAtMs, session }) => ({ node, connectedAtMs, types: session.status() })),
+  };
+}
+
+async function authenticate(call: Call, { authenticator, log }: DiscoveryServiceDeps): Promise<Caller | undefined> {
+  const credentials = toCallerCredentials((name) => call.metadata.get(name));
+  const caller = await authenticator.authenticate(credentials).catch((error: unknown) => {
+    log.warn('authentication failed', { peer: call.getPeer(), error: errorMessage(error) });
+    return undefined;
+  });
+  if (!caller) fail(call, status.UNAUTHENTICATED, 'authentication failure');
+  return caller;
+}
+
+/** Requests were not read before: the stream waits until there is a listener. */
+function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps; subscribers: Set<Subscriber> }): void {
+  const { deps, subscribers } = shared;
+  let subscriber: Subscriber | undefined;
+  let blocked = false;
+  const push = (): void => {
+    while (!blocked && subscriber && call.writable) {
+      const response = subscriber.session.next();
+      if (!response) return;
+      const bytes = encodeDeltaResponse(response);
+      deps.onPush?.(response.typeUrl, bytes.length);
+      blocked = !call.write(bytes);
+    }
+  };
+  call.on('drain', () => {
+    blocked = false;
+    push();
+  });
+  const leave = (): void => {
+    if (!subscriber) return;
+    subscribers.delete(subscriber);
+    subscriber.session[Symbol.dispose]();
+    deps.log.info('subscriber left', { node: subscriber.node.nodeName, id: subscriber.node.id });
+    subscriber = undefined;
+  };
+  const join = (request: DeltaRequest): boolean => {
+    const check = checkNode(request.node, caller.namespace);
+    if (!check.ok) {
+      const code = check.kind === 'denied' ? status.PERMISSION_DENIED : status.INVALID_ARGUMENT;
+      fail(call, code, check.message);
+      return false;
+    }
+    const session = new DeltaSession(deps.store, check.node, { newNonce: randomUUID, onPending: push });
+    subscriber = { node: check.node, connectedAtMs: deps.clock.nowMs(), session };
+    subscribers.add(subscriber);
+    deps.log.info('subscriber joined', { node: check.node.nodeName, id: check.node.id });
+    return true;
+  };
+  call.on('data', (bytes: Buffer) => {
+    const request = readRequest(bytes, call);
+    if (!request || call.writableEnded || (!subscriber && !join(request)) || !subscriber) return;
+    if (request.errorMessage !== undefined) {
+      deps.onNack?.(request.typeUrl);
+      deps.log.warn('resources refused by subscriber', { id: subscriber.node.id, reason: request.errorMessage });
+    }
+    if (subscriber.session.receive(request) === 'too-many-names') {
+      fail(call, status.RESOURCE_EXHAUSTED, 'too many resource names');
+      return leave();
+    }
+    push();
+  });
+  call.on('end', () => {
+    leave();
+    call.end();
+  });
+  call.on('close', leave);
+  call.on('error', leave);
+  call.on('cancelled', leave);
+}
+
+function readRequest(bytes: Buffer, call: Call): DeltaRequest | undefined {
+  try {
+    return decodeDeltaRequest(bytes);
+  } catch (error) {
+    fail(call, status.INVALID_ARGUMENT, errorMessage(error));
+    return undefined;
+  }
+}
+
+function fail(call: Call, code: status, details: string): void {
+  call.emit('error', { code, details, message: details });
+}
