@@ -25,3 +25,4 @@ export {
 export { type HttpAnswer, httpRequest } from './probe.ts';
 export { clusterIps } from './service-rules.ts';
 export { superviseCluster } from './supervisor.ts';
+export { SYSTEM_PATH } from './process-runner.ts';

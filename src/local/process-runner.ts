@@ -4,7 +4,7 @@ import { MeshError } from '../core/errors.ts';
 
 export interface RunOptions {
   readonly input?: string;
-  /** Replaces the environment; the caller's PATH is not inherited when given. */
+  /** Replaces the environment. Without it a program gets `SYSTEM_PATH` and nothing else. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
 }
@@ -16,14 +16,16 @@ export interface RunResult {
   readonly stderr: string;
 }
 
+/** The system's own tools: npm puts its folder first in PATH, and there is an `nft` in it that is none. */
+export const SYSTEM_PATH = '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin';
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** Runs a program and returns whatever exit code it had. Rejects with ERR_SYSTEM when it cannot start or overruns. */
 export async function runAny(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { input, env, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const { input, env = { PATH: SYSTEM_PATH }, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   return await new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...(env ? { env } : {}), stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new MeshError('ERR_SYSTEM', `${command} did not end within ${timeoutMs} ms`));
