@@ -31,7 +31,7 @@ export function proxyHeader({ source, destination, identity }: ProxiedConnection
     : Buffer.alloc(0);
   const family = known ? (from.family === 4 ? 0x10 : 0x20) | STREAM : 0x00;
   const tlv = identity === undefined ? Buffer.alloc(0) : identityTlv(identity);
-  const head = Buffer.from([VERSION_2_PROXY, family, 0, 0]);
+  const head = Buffer.from([VERSION_2_PROXY, family | STREAM, 0, 0]);
   head.writeUInt16BE(addresses.length + tlv.length, 2);
   return Buffer.concat([SIGNATURE, head, addresses, tlv]);
 }

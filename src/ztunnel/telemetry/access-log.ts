@@ -42,13 +42,13 @@ export class AccessLog {
   /** A connection that was refused before enough was known for a record. */
   failed(connection: {
     readonly source: IpPort;
-    readonly destination: IpPort;
+    readonly destination: IpPort | undefined;
     readonly direction: ConnectionRecord['direction'];
     readonly error: string;
   }): void {
     this.#log.warn('connection failed', {
       'src.addr': bare(connection.source),
-      'dst.addr': bare(connection.destination),
+      'dst.addr': connection.destination && bare(connection.destination),
       direction: connection.direction,
       error: connection.error,
     });

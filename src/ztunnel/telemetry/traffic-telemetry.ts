@@ -52,6 +52,18 @@ export class TrafficTelemetry {
     this.#accessLog.failed({ source, destination, direction: kind === 'outbound' ? 'outbound' : 'inbound', error });
   }
 
+  /** A session that ended before its first connection; its own destination is not known. */
+  handshakeFailed({
+    kind,
+    source,
+    flag,
+    error,
+  }: Pick<EarlyRefusal, 'kind' | 'source' | 'error'> & { readonly flag: ResponseFlag }): void {
+    this.#metrics.refused(kind, flag);
+    const direction = kind === 'outbound' ? 'outbound' : 'inbound';
+    this.#accessLog.failed({ source, destination: undefined, direction, error });
+  }
+
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void {
     this.#metrics.socketsOpen(kind, delta);
   }

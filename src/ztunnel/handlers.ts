@@ -1,0 +1,120 @@
+/**
+ * What the engine asks and tells, put together from the deciders, the connection table and the certificates.
+ *
+ * Guarantees
+ *  - The workload a connection belongs to is told by the listener that accepted it, never by an address.
+ *  - A decision and the entry of its connection in the table are one step: a policy change in between is not lost.
+ */
+
+import { errorMessage, MeshError } from '../core/errors.ts';
+import type {
+  ConnectionId,
+  ConnectionOutcome,
+  EngineHandlers,
+  HandshakeFailure,
+  HboneStream,
+  InboundDecision,
+  ListenerKind,
+  OutboundDecision,
+  PlainConnection,
+  TlsCredentials,
+} from '../engine/port.ts';
+import type { Identity } from '../model/identity.ts';
+import type { ConnectionTable } from './connection-table.ts';
+import type { Decided, DeciderDeps, Owner } from './decider.ts';
+import { decideInboundHbone } from './inbound.ts';
+import { decideInboundPlain } from './inbound-plaintext.ts';
+import { decideOutbound } from './outbound.ts';
+import type { Owners } from './owners.ts';
+import type { TrafficTelemetry } from './telemetry/traffic-telemetry.ts';
+
+export interface HandlersDeps extends DeciderDeps {
+  readonly owners: Pick<Owners, 'resolve' | 'identity'>;
+  readonly table: ConnectionTable;
+  readonly telemetry: TrafficTelemetry;
+  /** A valid certificate of a local identity; rejects with ERR_IDENTITY. */
+  readonly credentials: (identity: Identity, signal: AbortSignal) => Promise<TlsCredentials>;
+}
+
+export class TunnelHandlers implements EngineHandlers {
+  readonly #deps: HandlersDeps;
+
+  constructor(deps: HandlersDeps) {
+    this.#deps = deps;
+  }
+
+  async decideOutbound(connection: PlainConnection, signal: AbortSignal): Promise<OutboundDecision> {
+    const owner = await this.#findOwner(connection.owner, signal);
+    return this.#settle(connection, await decideOutbound(this.#deps, connection, owner));
+  }
+
+  async decideInboundPlain(connection: PlainConnection, signal: AbortSignal): Promise<InboundDecision> {
+    const owner = await this.#findOwner(connection.owner, signal);
+    return this.#settle(connection, decideInboundPlain(this.#deps, connection, owner));
+  }
+
+  async decideInboundHbone(stream: HboneStream, signal: AbortSignal): Promise<InboundDecision> {
+    const owner = await this.#findOwner(stream.owner, signal);
+    return this.#settle(stream, decideInboundHbone(this.#deps, stream, owner));
+  }
+
+  async serverIdentity(owner: string, signal: AbortSignal): Promise<Identity> {
+    return this.#deps.owners.identity(owner, signal);
+  }
+
+  credentials(identity: Identity, signal: AbortSignal): Promise<TlsCredentials> {
+    return this.#deps.credentials(identity, signal);
+  }
+
+  /** Nothing to do: the table has known the connection since its decision. */
+  opened(_id: ConnectionId): void {}
+
+  progress(id: ConnectionId, bytesReceived: number, bytesSent: number): void {
+    this.#deps.table.progress(id, bytesReceived, bytesSent);
+  }
+
+  closed(id: ConnectionId, outcome: ConnectionOutcome): void {
+    this.#deps.table.end(id, outcome);
+  }
+
+  handshakeFailed({ kind, source, flag, error }: HandshakeFailure): void {
+    this.#deps.telemetry.handshakeFailed({ kind, source, flag, error });
+  }
+
+  socketsOpen(kind: ListenerKind, delta: 1 | -1): void {
+    this.#deps.telemetry.socketsOpen(kind, delta);
+  }
+
+  async #findOwner(owner: string, signal: AbortSignal): Promise<Owner | MeshError> {
+    try {
+      return await this.#deps.owners.resolve(owner, signal);
+    } catch (error) {
+      return error instanceof MeshError ? error : new MeshError('ERR_NOT_FOUND', errorMessage(error), { cause: error });
+    }
+  }
+
+  /** Not async: between the verdict of policy and this step nothing else may run. */
+  #settle<D extends OutboundDecision>(
+    {
+      id,
+      kind,
+      source,
+    }: { readonly id: ConnectionId; readonly kind: ListenerKind; readonly source: PlainConnection['source'] },
+    decided: Decided<D>,
+  ): D | Extract<InboundDecision, { action: 'refuse' }> {
+    const { table, telemetry } = this.#deps;
+    switch (decided.kind) {
+      case 'refused': {
+        const { destination, error, reason, status } = decided;
+        telemetry.refuse({ kind, source, destination, error, reason });
+        return { action: 'refuse', reason: error, status };
+      }
+      case 'denied':
+        telemetry.deny(decided.record, decided.error);
+        return { action: 'refuse', reason: decided.error, status: 401 };
+      case 'accepted':
+        table.begin(id, decided.start);
+        return decided.decision;
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Whom each listener serves: pods by the owner name of their proxy, and the tunnel itself.
+ *
+ * Guarantee: an owner is known from before its listeners accept until its last connection has ended.
+ */
+import { MeshError } from '../core/errors.ts';
+import type { Identity } from '../model/identity.ts';
+import type { Workload } from '../model/workload.ts';
+import type { Owner } from './decider.ts';
+import type { PodInfo } from './state/workload-index.ts';
+
+export interface LocalWorkloads {
+  /** Waits up to 5 s; rejects with ERR_NOT_FOUND. */
+  waitForLocalWorkload(pod: PodInfo, signal?: AbortSignal): Promise<Workload>;
+}
+
+interface Entry {
+  readonly info: PodInfo;
+  /** Set for the tunnel's own listener: its identity does not depend on the control plane. */
+  readonly identity: Identity | undefined;
+}
+
+export class Owners {
+  readonly #workloads: LocalWorkloads;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(workloads: LocalWorkloads) {
+    this.#workloads = workloads;
+  }
+
+  add(owner: string, info: PodInfo, identity?: Identity): void {
+    this.#entries.set(owner, { info, identity });
+  }
+
+  delete(owner: string): void {
+    this.#entries.delete(owner);
+  }
+
+  async resolve(owner: string, signal?: AbortSignal): Promise<Owner> {
+    const { info, identity } = this.#get(owner);
+    const workload = await this.#workloads.waitForLocalWorkload(info, signal);
+    return {
+      workload,
+      identity: identity ?? {
+        trustDomain: workload.trustDomain,
+        namespace: info.namespace,
+        serviceAccount: info.serviceAccount,
+      },
+      isSelf: identity !== undefined,
+    };
+  }
+
+  /** Only what is needed to present a certificate: the tunnel's own does not wait for the control plane. */
+  async identity(owner: string, signal: AbortSignal): Promise<Identity> {
+    return this.#get(owner).identity ?? (await this.resolve(owner, signal)).identity;
+  }
+
+  #get(owner: string): Entry {
+    const entry = this.#entries.get(owner);
+    if (!entry) throw new MeshError('ERR_NOT_FOUND', `the pod of this listener is gone: ${owner}`);
+    return entry;
+  }
+}
