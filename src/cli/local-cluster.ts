@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MeshError } from '../core/errors.ts';
@@ -19,8 +20,8 @@ import {
   processStartTime,
   removeCluster,
   removeRuntime,
-  stopSupervisor,
   SYSTEM_PATH,
+  stopSupervisor,
   superviseCluster,
   writeState,
 } from '../local/index.ts';
@@ -33,9 +34,10 @@ export interface ClusterOptions {
   readonly mesh: boolean;
   /** Capture back-end asked of the agents: `auto`, `ebpf`, `nftables` or `iptables`. */
   readonly redirect: string;
+  /** The cluster ends with this process, however that ends. */
+  readonly tied?: boolean;
 }
 
-export const DEFAULT_ROOT = '/run/culvert';
 const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 30;
 const LOG_TAIL_LINES = 15;
@@ -59,8 +61,9 @@ export async function bringUp(options: ClusterOptions): Promise<ClusterPlan> {
   const child = spawn(process.execPath, [MAIN, 'local', 'supervise', ...supervisorArgs(options)], {
     cwd: '/',
     detached: true,
-    stdio: ['ignore', log, log],
+    stdio: [options.tied ? 'pipe' : 'ignore', log, log],
   });
+  if (child.stdin instanceof Socket) child.stdin.on('error', () => {}).unref();
   closeSync(log);
   let ended = false;
   child.once('exit', () => {
@@ -155,8 +158,18 @@ async function claim(plan: ClusterPlan): Promise<void> {
   await removeCluster(plan);
 }
 
-function supervisorArgs({ name, root, nodes, mesh, redirect }: ClusterOptions): readonly string[] {
-  return [name, '--state-dir', root, '--nodes', String(nodes), '--redirect', redirect, ...(mesh ? [] : ['--no-mesh'])];
+function supervisorArgs({ name, root, nodes, mesh, redirect, tied }: ClusterOptions): readonly string[] {
+  return [
+    name,
+    ...(tied ? ['--tied'] : []),
+    '--state-dir',
+    root,
+    '--nodes',
+    String(nodes),
+    '--redirect',
+    redirect,
+    ...(mesh ? [] : ['--no-mesh']),
+  ];
 }
 
 async function failureText(state: ClusterState | undefined, logFile: string): Promise<string> {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { MeshError } from '../core/errors.ts';
 import {
+  DEFAULT_ROOT,
   entryArgs,
   findState,
   getPlan,
@@ -16,7 +17,7 @@ import {
   type StoredObject,
   storeObjects,
 } from '../local/index.ts';
-import { bringUp, checkMachine, DEFAULT_ROOT, supervise, takeDown } from './local-cluster.ts';
+import { bringUp, checkMachine, supervise, takeDown } from './local-cluster.ts';
 import { clusterPods, findPod, podEntry } from './local-pods.ts';
 import { printStatus } from './local-status.ts';
 
@@ -75,11 +76,14 @@ function upCommand(): Command {
 /** The background process of `up`; also of use under another supervisor, since it stays in the foreground. */
 function superviseCommand(): Command {
   return clusterOptions(new Command('supervise'))
+    .option('--tied', 'end when standard input ends')
     .description('run a cluster in the foreground until a signal comes, then remove it')
-    .action(async (name: string, options: ClusterFlags) => {
+    .action(async (name: string, options: ClusterFlags & { tied?: boolean }) => {
       const controller = new AbortController();
+      if (options.tied) process.stdin.on('end', () => controller.abort()).resume();
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => controller.abort());
       await supervise({ ...options, name, root: options.stateDir }, process.env, controller.signal);
+      process.stdin.destroy();
     });
 }
 

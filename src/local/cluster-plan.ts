@@ -3,10 +3,12 @@
  *
  * Invariants
  *  - Every namespace, cgroup folder and pin folder of a cluster starts with `culvert.<cluster>`; the next character is a
- *    dot or the end, and a cluster's name has no dot, so that one cluster's names are never a prefix of another's.
+ *    dot, a plus or the end, and a cluster's name has none of them, so that one cluster's names are never a prefix of
+ *    another's. The plus starts a mark of the state folder: clusters of one name in two places are two clusters.
  *  - Addresses live inside the cluster's own namespaces. Two clusters use the same ones without seeing each other.
  */
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { dirname, join } from 'node:path';
 import { MeshError } from '../core/errors.ts';
 
 export interface NodePlan {
@@ -49,6 +51,8 @@ export interface ClusterPlan {
 /** Leaves room for `<state dir>/nodes/nodeN/run/istio-cni/pluginevent.sock` in the 107 bytes of a socket's path. */
 const CLUSTER_NAME_MAX = 30;
 const NODES_MAX = 9;
+/** Where clusters are kept unless another place is given. */
+export const DEFAULT_ROOT = '/run/culvert';
 export const SERVICE_PREFIX4 = '10.96.0.';
 export const SERVICE_PREFIX6 = 'fd00:10:96::';
 
@@ -63,7 +67,7 @@ export function planCluster(name: string, stateDir: string, nodeCount: number): 
   if (!Number.isInteger(nodeCount) || nodeCount < 1 || nodeCount > NODES_MAX) {
     throw new MeshError('ERR_CONFIG', `a cluster has 1 to ${NODES_MAX} nodes, not ${nodeCount}`);
   }
-  const prefix = `culvert.${name}`;
+  const prefix = `culvert.${name}${rootMark(dirname(stateDir))}`;
   const nodes = Array.from({ length: nodeCount }, (_, i) => planNode(prefix, stateDir, i + 1));
   return {
     name,
@@ -90,6 +94,10 @@ export function podNetns(plan: ClusterPlan, podUid: string): string {
 /** Where `ip netns` keeps the namespace `name`. */
 export function netnsPath(name: string): string {
   return join('/run/netns', name);
+}
+
+function rootMark(root: string): string {
+  return root === DEFAULT_ROOT ? '' : `+${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
 }
 
 function planNode(prefix: string, stateDir: string, index: number): NodePlan {

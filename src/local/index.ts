@@ -2,7 +2,7 @@
 export { ensureCgroup2 } from './cgroup.ts';
 export { removeCluster, removeRuntime, stopSupervisor } from './cleanup.ts';
 export { ClusterApi } from './cluster-api.ts';
-export { type ClusterPlan, type NodePlan, netnsPath, planCluster, podNetns } from './cluster-plan.ts';
+export { type ClusterPlan, DEFAULT_ROOT, type NodePlan, netnsPath, planCluster, podNetns } from './cluster-plan.ts';
 export {
   type ClusterState,
   findState,
@@ -23,6 +23,6 @@ export {
   storeObjects,
 } from './manifest-store.ts';
 export { type HttpAnswer, httpRequest } from './probe.ts';
+export { type RunResult, run, runAny, SYSTEM_PATH } from './process-runner.ts';
 export { clusterIps } from './service-rules.ts';
 export { superviseCluster } from './supervisor.ts';
-export { SYSTEM_PATH } from './process-runner.ts';
