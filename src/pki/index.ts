@@ -1,13 +1,30 @@
 /** Certificates: the authority, requests for signing, one certificate per identity, and checks of peers. */
-export { type Certificate, parseCertificate, peerIdentities } from './certificate.ts';
+export { type Certificate, certificateIdentities, parseCertificate, peerIdentities } from './certificate.ts';
 export {
   CertificateAuthority,
   type CertificateAuthorityOptions,
   type ServerCertificate,
 } from './certificate-authority.ts';
+export {
+  CertificateCache,
+  type CertificateCacheOptions,
+  type CertificateStatus,
+  type Priority,
+} from './certificate-cache.ts';
 export { type CertificateSource, selfIssuing } from './certificate-source.ts';
+export {
+  isPathRevoked,
+  type PeerChainCheck,
+  PeerRevokedError,
+  type VerifiedPeer,
+  verifyPeerChain,
+} from './peer-chain.ts';
+export { CERTIFICATE, parsePem, toPem } from './pem.ts';
 export { PrivateKey } from './private-key.ts';
+export { RevocationFile, type RevocationFileOptions } from './revocation-file.ts';
+export { RevocationLists } from './revocation-list.ts';
 export { SigningClient, type SigningClientOptions } from './signing-client.ts';
 export type { NodeAuthorizer, SigningDeps } from './signing-decision.ts';
 export { addSigningService } from './signing-service.ts';
 export { Svid } from './svid.ts';
+export { joinTrustBundles, parseTrustBundle, type TrustBundle } from './trust-bundle.ts';
