@@ -1,0 +1,14 @@
+/** Served Kubernetes kinds, written once: types, validation and CRD manifests. */
+export type { EndpointSliceBody, PodBody, ServiceBody } from './core-kinds.ts';
+export { customResourceDefinition, shippedKinds } from './crd.ts';
+export type { GatewayBody, ParentRef, RouteBody } from './gateway-kinds.ts';
+export type { Condition, KindDefinition, Serving } from './kind.ts';
+export type { ServiceEntrySpec, ServiceEntryStatus, WorkloadEntrySpec } from './networking-kinds.ts';
+export { checkObject, findKind, KINDS, type SchemaFault } from './registry.ts';
+export type {
+  AuthorizationOperation,
+  AuthorizationPolicySpec,
+  AuthorizationRule,
+  AuthorizationSource,
+  PeerAuthenticationSpec,
+} from './security-kinds.ts';

@@ -1,0 +1,199 @@
+/**
+ * networking.istio.io and telemetry.istio.io. What takes effect is described in full; of kinds that are not served yet
+ * the parts that name things are checked, the rest is kept as it is. Source: Istio API v1.
+ */
+import { z } from 'zod';
+import {
+  anything,
+  condition,
+  countOf,
+  duration,
+  type KindDefinition,
+  labels,
+  name,
+  type Plain,
+  port16,
+  portNumber,
+  text,
+  texts,
+} from './kind.ts';
+
+const workloadSelector = z.strictObject({ labels: labels.optional() });
+const status = z.looseObject({ conditions: z.array(condition).optional() }).optional();
+
+const workloadEntrySpec = z.strictObject({
+  address: text.optional(),
+  ports: z.record(z.string(), port16).optional(),
+  labels: labels.optional(),
+  network: text.optional(),
+  locality: text.optional(),
+  weight: z.int().min(0).optional(),
+  serviceAccount: text.optional(),
+});
+
+const serviceEntrySpec = z.strictObject({
+  hosts: z.array(name).min(1).max(256),
+  addresses: texts,
+  ports: z
+    .array(z.strictObject({ number: portNumber, protocol: text.optional(), name, targetPort: port16.optional() }))
+    .max(256)
+    .optional(),
+  location: z.enum(['MESH_EXTERNAL', 'MESH_INTERNAL']).optional(),
+  resolution: z.enum(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS']).optional(),
+  endpoints: z.array(workloadEntrySpec).max(4_096).optional(),
+  workloadSelector: workloadSelector.optional(),
+  exportTo: texts,
+  subjectAltNames: texts,
+});
+const serviceEntryStatus = z
+  .looseObject({
+    conditions: z.array(condition).optional(),
+    addresses: z.array(z.looseObject({ value: text.optional(), host: text.optional() })).optional(),
+  })
+  .optional();
+
+const destination = z.looseObject({
+  host: name,
+  subset: text.optional(),
+  port: z.strictObject({ number: portNumber.optional() }).optional(),
+});
+const weightedRoutes = z.array(z.looseObject({ destination, weight: z.int().min(0).optional() }));
+const httpRoute = z.looseObject({
+  name: text.optional(),
+  match: z.array(anything).optional(),
+  route: weightedRoutes.optional(),
+  timeout: duration.optional(),
+  retries: z
+    .looseObject({ attempts: z.int().min(0).optional(), perTryTimeout: duration.optional(), retryOn: text.optional() })
+    .optional(),
+});
+const virtualServiceSpec = z.strictObject({
+  hosts: texts,
+  gateways: texts,
+  http: z.array(httpRoute).optional(),
+  tls: z.array(z.looseObject({ route: weightedRoutes.optional() })).optional(),
+  tcp: z.array(z.looseObject({ route: weightedRoutes.optional() })).optional(),
+  exportTo: texts,
+});
+
+const trafficPolicy = z.looseObject({
+  connectionPool: z
+    .looseObject({
+      tcp: z.looseObject({ maxConnections: z.int().optional(), connectTimeout: duration.optional() }).optional(),
+      http: anything.optional(),
+    })
+    .optional(),
+  outlierDetection: z.looseObject({ interval: duration.optional(), baseEjectionTime: duration.optional() }).optional(),
+  loadBalancer: anything.optional(),
+  tls: anything.optional(),
+});
+const destinationRuleSpec = z.strictObject({
+  host: name,
+  trafficPolicy: trafficPolicy.optional(),
+  subsets: z
+    .array(z.strictObject({ name, labels: labels.optional(), trafficPolicy: trafficPolicy.optional() }))
+    .optional(),
+  exportTo: texts,
+  workloadSelector: z.strictObject({ matchLabels: labels.optional() }).optional(),
+});
+
+const sidecarSpec = z.strictObject({
+  workloadSelector: workloadSelector.optional(),
+  ingress: z.array(anything).optional(),
+  egress: z.array(anything).optional(),
+  inboundConnectionPool: anything.optional(),
+  outboundTrafficPolicy: anything.optional(),
+});
+
+const providers = z.array(z.strictObject({ name })).optional();
+const telemetrySpec = z.strictObject({
+  selector: z.strictObject({ matchLabels: labels.optional() }).optional(),
+  targetRef: anything.optional(),
+  targetRefs: z.array(anything).optional(),
+  metrics: z
+    .array(
+      z.looseObject({ providers, overrides: z.array(anything).optional(), reportingInterval: duration.optional() }),
+    )
+    .optional(),
+  tracing: z
+    .array(z.looseObject({ providers, randomSamplingPercentage: z.number().min(0).max(100).nullish() }))
+    .optional(),
+  accessLogging: z.array(z.looseObject({ providers })).optional(),
+});
+
+export type ServiceEntrySpec = Plain<z.infer<typeof serviceEntrySpec>>;
+export type ServiceEntryStatus = Plain<z.infer<typeof serviceEntryStatus>>;
+export type WorkloadEntrySpec = Plain<z.infer<typeof workloadEntrySpec>>;
+
+const ISTIO = 'networking.istio.io';
+const VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const;
+
+export const NETWORKING_KINDS: readonly KindDefinition[] = [
+  {
+    group: ISTIO,
+    kind: 'ServiceEntry',
+    versions: VERSIONS,
+    plural: 'serviceentries',
+    shortNames: ['se'],
+    serving: 'served',
+    body: z.strictObject({ spec: serviceEntrySpec, status: serviceEntryStatus }),
+    rules: [
+      {
+        rule: '(has(self.workloadSelector) ? 1 : 0) + (has(self.endpoints) ? 1 : 0) <= 1',
+        message: 'only one of WorkloadSelector or Endpoints can be set',
+        holds: (spec) => countOf(spec, 'workloadSelector', 'endpoints') <= 1,
+      },
+    ],
+  },
+  {
+    group: ISTIO,
+    kind: 'WorkloadEntry',
+    versions: VERSIONS,
+    plural: 'workloadentries',
+    shortNames: ['we'],
+    serving: 'served',
+    body: z.strictObject({ spec: workloadEntrySpec, status }),
+    rules: [
+      {
+        rule: 'has(self.address) || has(self.network)',
+        message: 'Address is required',
+        holds: (spec) => countOf(spec, 'address', 'network') > 0,
+      },
+    ],
+  },
+  {
+    group: ISTIO,
+    kind: 'VirtualService',
+    versions: VERSIONS,
+    plural: 'virtualservices',
+    shortNames: ['vs'],
+    serving: 'not-served',
+    body: z.strictObject({ spec: virtualServiceSpec, status }),
+  },
+  {
+    group: ISTIO,
+    kind: 'DestinationRule',
+    versions: VERSIONS,
+    plural: 'destinationrules',
+    shortNames: ['dr'],
+    serving: 'not-served',
+    body: z.strictObject({ spec: destinationRuleSpec, status }),
+  },
+  {
+    group: ISTIO,
+    kind: 'Sidecar',
+    versions: VERSIONS,
+    plural: 'sidecars',
+    serving: 'not-served',
+    body: z.strictObject({ spec: sidecarSpec, status }),
+  },
+  {
+    group: 'telemetry.istio.io',
+    kind: 'Telemetry',
+    versions: ['v1', 'v1alpha1'],
+    plural: 'telemetries',
+    shortNames: ['telemetry'],
+    serving: 'not-served',
+    body: z.strictObject({ spec: telemetrySpec.optional(), status }),
+  },
+];
