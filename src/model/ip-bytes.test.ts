@@ -1,7 +1,8 @@
 import { BlockList, isIP, SocketAddress } from 'node:net';
 import test from 'ava';
 import fc from 'fast-check';
-import { canonicalIp, ipBytes, ipText } from './ip-bytes.ts';
+import { canonicalIp } from './ip.ts';
+import { ipBytes, ipText } from './ip-bytes.ts';
 
 const reads = test.macro((t, text: string, canonical: string | undefined) => {
   t.is(canonicalIp(text), canonical);
