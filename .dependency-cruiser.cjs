@@ -1,16 +1,16 @@
 /**
  * Imports point one way:
- * cli -> {ztunnel, waypoint, cni, controller, local} -> {xds, pki, engine, bpf, kube} -> hbone -> {schema, model} -> core
+ * cli -> {ztunnel, waypoint, cni, controller, local} -> {xds, engine, bpf, kube} -> hbone -> pki -> {schema, model} -> core
  */
 const layers = [
   ['cli'],
   ['ztunnel', 'waypoint', 'cni', 'controller', 'local'],
-  ['xds', 'pki', 'engine', 'bpf', 'kube'],
+  ['xds', 'engine', 'bpf', 'kube'],
   ['hbone'],
+  ['pki'],
   ['schema', 'model'],
   ['core'],
 ];
-/** Folders of a layer that may import a neighbour of the same layer; each with its reason. */
 const rules = [];
 layers.forEach((layer, index) => {
   const above = layers.slice(0, index).flat();

@@ -13,6 +13,7 @@
 import type { Netns } from 'culvert-netns';
 import type { IpPort } from '../model/address.ts';
 import type { Identity } from '../model/identity.ts';
+import type { RevocationLists } from '../pki/index.ts';
 
 /** Number of a connection, unique for the life of the engine. */
 export type ConnectionId = number;
@@ -37,7 +38,6 @@ export interface TlsCredentials {
   /** Leaf first, then intermediates. */
   readonly certChainPem: string;
   readonly rootsPem: string;
-  readonly crlPem?: string;
 }
 
 /** What a listener serves. */
@@ -211,6 +211,8 @@ export interface EngineOptions {
   readonly sourcePreservingMark?: number;
   readonly keepalive: { readonly timeMs: number; readonly intervalMs: number; readonly retries: number } | undefined;
   readonly userTimeout: boolean;
+  /** The revocation lists in force; none when absent. */
+  readonly revocations?: () => RevocationLists;
 }
 
 export interface EngineStats {
@@ -226,6 +228,8 @@ export interface Engine extends AsyncDisposable {
   cut(id: ConnectionId, flag: ResponseFlag, error: string): void;
   /** Forgets the TLS contexts of an identity whose certificate was replaced; open sessions go on. */
   credentialsChanged(identity: Identity): void;
+  /** Holds every session's peer against the revocation lists in force; ends those that are revoked with CERT_REVOKED. */
+  recheckPeers(): void;
   /** Closes listeners, sessions and connections of one owner. Resolves when the last has ended, at `deadlineMs` at the latest. */
   drain(owner: string, deadlineMs: number): Promise<void>;
   /** The same for every owner, with GOAWAY to peers. No new session is opened. */

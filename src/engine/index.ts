@@ -1,0 +1,3 @@
+/** Moves bytes: the port, and the engines behind it. */
+export type * from './port.ts';
+export { TypescriptEngine } from './typescript/typescript-engine.ts';

@@ -1,0 +1,56 @@
+/** Dials out of a pod's namespace and adopts descriptors as sockets. */
+import { Socket } from 'node:net';
+import { connectTcp, type Netns, NetnsError } from 'culvert-netns';
+import type { IpPort } from '../../model/address.ts';
+import type { EngineOptions } from '../port.ts';
+
+export interface DialRequest {
+  readonly to: IpPort;
+  /** Show this source address (IP_TRANSPARENT). When it cannot be bound the kernel's choice is used. */
+  readonly sourceIp?: string | undefined;
+}
+
+export class Dialer {
+  readonly #options: EngineOptions;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+  }
+
+  /** A connected socket that the caller owns. Rejects with the NetnsError of the dial. */
+  async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<Socket> {
+    const { sourceIp, to } = request;
+    if (sourceIp === undefined) return this.#connect(netns, { to }, signal);
+    try {
+      return await this.#connect(netns, { to, sourceIp }, signal);
+    } catch (error) {
+      if (!(error instanceof NetnsError) || error.syscall !== 'bind') throw error;
+      return this.#connect(netns, { to }, signal);
+    }
+  }
+
+  async #connect(netns: Netns | undefined, { to, sourceIp }: DialRequest, signal: AbortSignal): Promise<Socket> {
+    const { keepalive, userTimeout, mark, sourcePreservingMark, connectTimeoutMs } = this.#options;
+    const isForeign = sourceIp !== undefined;
+    const fd = await connectTcp(
+      netns,
+      {
+        to,
+        ...(isForeign ? { fromIp: sourceIp, transparent: true } : {}),
+        mark: isForeign ? (sourcePreservingMark ?? mark) : mark,
+        timeoutMs: connectTimeoutMs,
+        noDelay: true,
+        keepalive,
+        userTimeoutMs:
+          userTimeout && keepalive ? keepalive.timeMs + keepalive.intervalMs * keepalive.retries : undefined,
+      },
+      signal,
+    );
+    return adoptSocket(fd);
+  }
+}
+
+/** A socket of a connected descriptor; the socket owns it from now on. */
+export function adoptSocket(fd: number): Socket {
+  return new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
+}

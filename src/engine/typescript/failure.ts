@@ -1,0 +1,24 @@
+/** The response flag and the words of a connection that could not be made. Source: Istio ztunnel's `response_flags`. */
+import { MeshError, type MeshErrorCode } from '../../core/errors.ts';
+import { PeerRevokedError } from '../../pki/index.ts';
+import type { ResponseFlag } from '../port.ts';
+import { ioErrorText } from './system-error.ts';
+
+export interface Failure {
+  readonly flag: ResponseFlag;
+  readonly error: string;
+}
+
+const FLAGS: Partial<Record<MeshErrorCode, ResponseFlag>> = {
+  ERR_TLS: 'TLS_FAILURE',
+  ERR_PEER_IDENTITY: 'TLS_FAILURE',
+  ERR_IDENTITY: 'IDENTITY_ERROR',
+  ERR_POLICY_DENIED: 'DENY',
+};
+
+export function toFailure(error: unknown): Failure {
+  if (error instanceof PeerRevokedError) return { flag: 'CERT_REVOKED', error: error.message };
+  if (!(error instanceof MeshError)) return { flag: 'CONNECT', error: ioErrorText(error) };
+  if (error.message.startsWith('connection timed out, maybe')) return { flag: 'NETWORK_POLICY', error: error.message };
+  return { flag: FLAGS[error.code] ?? 'CONNECT', error: error.message };
+}

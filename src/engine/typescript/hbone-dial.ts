@@ -1,0 +1,168 @@
+/** The client side of the engine: pooled sessions to a peer, streams on them, and tunnels inside tunnels. */
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import { Duplex } from 'node:stream';
+import { errnoName, errorMessage, MeshError } from '../../core/errors.ts';
+import {
+  type ClientSession,
+  checkRevocation,
+  openClientSession,
+  openConnectStream,
+  presentedChain,
+  StreamRefusedError,
+  type TlsContextCache,
+} from '../../hbone/index.ts';
+import { identityUri } from '../../model/identity.ts';
+import { formatIpPort } from '../../model/ip.ts';
+import type { EngineHandlers, EngineOptions, ForwardDoubleHbone, ForwardHbone, HboneSessionKey } from '../port.ts';
+import type { Dialer } from './dialer.ts';
+import type { OwnerScope } from './owner-scope.ts';
+import type { PeerWatch } from './peer-watch.ts';
+import { ioErrorText } from './system-error.ts';
+
+/** A peer may wait 5 s for its workload and 10 s for its application before it answers. */
+const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
+
+export interface HboneDialDeps {
+  readonly handlers: Pick<EngineHandlers, 'credentials'>;
+  readonly options: EngineOptions;
+  readonly dialer: Dialer;
+  readonly contexts: TlsContextCache;
+  readonly peers: PeerWatch;
+}
+
+/** A stream ready to carry the application's bytes. Disposing gives its place on the session back. */
+export interface OpenTunnel extends Disposable {
+  readonly stream: ClientHttp2Stream;
+  readonly responseHeaders: Readonly<Record<string, string>>;
+}
+
+export class HboneDial {
+  readonly #deps: HboneDialDeps;
+
+  constructor(deps: HboneDialDeps) {
+    this.#deps = deps;
+  }
+
+  /** Rejects with a MeshError; a session that died before it answered is replaced once. */
+  async open(
+    scope: OwnerScope,
+    { session: key, connect }: Pick<ForwardHbone, 'session' | 'connect'>,
+    signal: AbortSignal,
+  ): Promise<OpenTunnel> {
+    for (let attempt = 1; ; attempt++) {
+      const lease = await scope.pool.lease(poolKey(key), () => this.#dialSession(scope, key));
+      try {
+        const { stream, headers } = await openConnectStream(lease.session, connect, {
+          timeoutMs: CONNECT_ANSWER_TIMEOUT_MS,
+          signal,
+        });
+        stream.once('close', () => lease[Symbol.dispose]());
+        return { stream, responseHeaders: headers, [Symbol.dispose]: () => lease[Symbol.dispose]() };
+      } catch (error) {
+        lease[Symbol.dispose]();
+        if (error instanceof StreamRefusedError && attempt === 1 && lease.reused) continue;
+        throw error;
+      }
+    }
+  }
+
+  /** A session of its own inside an outer stream, and one CONNECT on it. */
+  async openDouble(scope: OwnerScope, decision: ForwardDoubleHbone, signal: AbortSignal): Promise<OpenTunnel> {
+    const outer = await this.open(scope, decision, signal);
+    let inner: ClientSession | undefined;
+    try {
+      inner = await this.#openSession(thinDuplex(outer.stream), decision.session, decision.innerExpectedIdentities);
+      const { session } = inner;
+      const { stream, headers } = await openConnectStream(session, decision.innerConnect, {
+        timeoutMs: CONNECT_ANSWER_TIMEOUT_MS,
+        signal,
+      });
+      stream.once('close', () => session.close());
+      return { stream, responseHeaders: headers, [Symbol.dispose]: () => outer[Symbol.dispose]() };
+    } catch (error) {
+      inner?.session.destroy();
+      outer.stream.close(constants.NGHTTP2_CANCEL);
+      throw error;
+    }
+  }
+
+  async #dialSession(scope: OwnerScope, key: HboneSessionKey): Promise<ClientHttp2Session> {
+    // the dial is shared by all who wait for it: none of their signals may end it
+    const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
+    const transport = await this.#deps.dialer.dial(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
+      throw new MeshError('ERR_DIAL', dialErrorText(error, key), { cause: error });
+    });
+    return (await this.#openSession(transport, key, key.expectedIdentities)).session;
+  }
+
+  async #openSession(
+    transport: Duplex,
+    { identity }: Pick<HboneSessionKey, 'identity'>,
+    expectedIdentities: readonly string[],
+  ): Promise<ClientSession> {
+    const { handlers, options, contexts, peers } = this.#deps;
+    // an 'error' between here and the handshake must not be unheard
+    transport.on('error', () => {});
+    try {
+      const credentials = await handlers.credentials(identity, AbortSignal.timeout(options.connectTimeoutMs));
+      const opened = await openClientSession(transport, {
+        context: contexts.get(credentials),
+        expectedIdentities,
+        limits: options,
+        handshakeTimeoutMs: options.connectTimeoutMs,
+      });
+      const check = {
+        chain: presentedChain(opened.tls),
+        rootsPem: credentials.rootsPem,
+        peerIs: 'server',
+        atMs: Date.now(),
+      } as const;
+      try {
+        checkRevocation(check, peers.revocations());
+      } catch (error) {
+        opened.session.destroy();
+        throw error;
+      }
+      peers.watch(opened.session, check);
+      return opened;
+    } catch (error) {
+      transport.destroy();
+      throw error instanceof MeshError ? error : new MeshError('ERR_IDENTITY', errorMessage(error), { cause: error });
+    }
+  }
+}
+
+function dialErrorText(error: unknown, { peer }: HboneSessionKey): string {
+  if (errnoName(error) !== 'ETIMEDOUT') return ioErrorText(error);
+  return `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
+}
+
+function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
+  return JSON.stringify([identityUri(identity), expectedIdentities, peer.ip, peer.port, sourceIp]);
+}
+
+/** TLS cannot run on an HTTP/2 stream itself; it can on a plain duplex around one. */
+function thinDuplex(stream: ClientHttp2Stream): Duplex {
+  const duplex = new Duplex({
+    allowHalfOpen: true,
+    read: () => {
+      stream.resume();
+    },
+    write: (chunk, _encoding, done) => {
+      stream.write(chunk, done);
+    },
+    final: (done) => {
+      stream.end(done);
+    },
+    destroy: (error, done) => {
+      stream.close(error ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_NO_ERROR);
+      done(error);
+    },
+  });
+  stream.on('data', (chunk: Buffer) => {
+    if (!duplex.push(chunk)) stream.pause();
+  });
+  stream.once('end', () => duplex.push(null));
+  stream.once('close', () => duplex.destroy());
+  return duplex;
+}

@@ -1,0 +1,89 @@
+/** Serves one CONNECT stream of a verified peer: asks, dials the application, answers, joins. */
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { EngineHandlers, ForwardPlain, HboneStream } from '../port.ts';
+import type { Connection } from './connection.ts';
+import type { Dialer } from './dialer.ts';
+import { toFailure } from './failure.ts';
+import { join } from './join.ts';
+import type { OwnerScope } from './owner-scope.ts';
+import { finish } from './plain-connection.ts';
+
+const HEADERS_READ: ReadonlySet<string> = new Set(['baggage', 'forwarded', 'traceparent', 'x-forwarded-network']);
+/** The application could not be reached. */
+const UNAVAILABLE = 503;
+
+export interface StreamDeps {
+  readonly handlers: EngineHandlers;
+  readonly dialer: Dialer;
+}
+
+/** Takes ownership of `stream`. Never rejects. */
+export async function serveStream(
+  deps: StreamDeps,
+  scope: OwnerScope,
+  {
+    connection,
+    stream,
+    facts,
+  }: { readonly connection: Connection; readonly stream: ServerHttp2Stream; readonly facts: HboneStream },
+): Promise<void> {
+  stream.on('error', () => {});
+  stream.once('close', () => connection.abort());
+  connection.own(stream);
+  try {
+    const decision = await deps.handlers.decideInboundHbone(facts, connection.signal);
+    if (decision.action === 'refuse') {
+      answer(stream, decision.status);
+      connection.end('-', decision.reason);
+      return;
+    }
+    connection.opened();
+    await forward(deps, scope, { connection, stream, decision });
+  } catch (error) {
+    answer(stream, UNAVAILABLE);
+    const { flag, error: text } = toFailure(error);
+    connection.end(flag, text);
+  }
+}
+
+async function forward(
+  { dialer }: StreamDeps,
+  { netns }: OwnerScope,
+  {
+    connection,
+    stream,
+    decision,
+  }: { readonly connection: Connection; readonly stream: ServerHttp2Stream; readonly decision: ForwardPlain },
+): Promise<void> {
+  const application = await dialer.dial(netns, decision, connection.signal);
+  connection.own(application);
+  connection.count(application, 'writes', decision.preamble?.length ?? 0);
+  if (decision.preamble) application.write(decision.preamble);
+  if (!stream.destroyed) stream.respond({ ...decision.responseHeaders, ':status': 200 }, { sendDate: false } as object);
+  finish(connection, await join(application, stream));
+}
+
+/** Answers without a body and ends the stream. */
+function answer(stream: ServerHttp2Stream, status: number): void {
+  if (stream.destroyed || stream.closed) return;
+  if (stream.headersSent) {
+    stream.close(constants.NGHTTP2_CANCEL);
+    return;
+  }
+  stream.respond({ ':status': status }, { endStream: true });
+  // the client may go on sending: what it sends is thrown away, and credited
+  stream.resume();
+}
+
+/** The headers a decision may read, each line on its own. */
+export function readHeaders(rawHeaders: readonly string[]): Readonly<Record<string, readonly string[]>> {
+  const read: Record<string, string[]> = {};
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? '';
+    if (!HEADERS_READ.has(name)) continue;
+    const lines = read[name];
+    if (lines) lines.push(rawHeaders[i + 1] ?? '');
+    else read[name] = [rawHeaders[i + 1] ?? ''];
+  }
+  return read;
+}

@@ -1,0 +1,32 @@
+/** Keeps the chain of every session's peer, so that a revocation list that changes ends the sessions it concerns. */
+import type { Http2Session } from 'node:http2';
+import { checkRevocation, type RevocationCheck } from '../../hbone/index.ts';
+import type { RevocationLists } from '../../pki/index.ts';
+
+export class PeerWatch {
+  /** The lists in force now. */
+  readonly revocations: () => RevocationLists;
+  readonly #sessions = new Map<Http2Session, { readonly check: RevocationCheck; readonly onRevoked: () => void }>();
+
+  constructor(revocations: () => RevocationLists) {
+    this.revocations = revocations;
+  }
+
+  /** Until the session closes. `onRevoked` is called before the session is destroyed. */
+  watch(session: Http2Session, check: RevocationCheck, onRevoked: () => void = () => {}): void {
+    this.#sessions.set(session, { check, onRevoked });
+    session.once('close', () => this.#sessions.delete(session));
+  }
+
+  /** Ends every session whose peer has been revoked. */
+  recheck(): void {
+    for (const [session, { check, onRevoked }] of [...this.#sessions]) {
+      try {
+        checkRevocation(check, this.revocations());
+      } catch {
+        onRevoked();
+        session.destroy();
+      }
+    }
+  }
+}

@@ -1,0 +1,15 @@
+/** HBONE: HTTP/2 CONNECT over mutual TLS with SPIFFE identities. */
+export { type ClientSession, type ClientSessionOptions, openClientSession } from './client-session.ts';
+export { type ConnectedStream, type ConnectRequest, openConnectStream, StreamRefusedError } from './connect-stream.ts';
+export {
+  HBONE_ALPN,
+  RESET_FLOOD_GUARD,
+  SERVER_MAX_STREAMS,
+  SESSION_MEMORY_MB,
+  type SessionLimits,
+  serverSettings,
+} from './parameters.ts';
+export { checkClient, checkRevocation, presentedChain, type RevocationCheck } from './peer-check.ts';
+export { watchLiveness } from './session-liveness.ts';
+export { type SessionLease, SessionPool, type SessionPoolOptions } from './session-pool.ts';
+export { type ContextCredentials, contextOptions, TlsContextCache } from './tls-context-cache.ts';
