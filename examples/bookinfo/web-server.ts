@@ -10,6 +10,8 @@ export interface Answer {
 const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
 /** Longer than the pauses of any client here, so that a kept connection is not closed under a request. */
 const KEEP_ALIVE_MS = 600_000;
+/** A kept connection is renewed after this many requests, as behind many real servers. */
+const REQUESTS_PER_CONNECTION = 100;
 
 /** Serves on both families. `GET /health` answers by itself. SIGTERM ends the process when open requests are done. */
 export function serve(port: number, route: (path: string) => Promise<Answer | undefined>): void {
@@ -25,6 +27,7 @@ export function serve(port: number, route: (path: string) => Promise<Answer | un
         response.end(text);
       });
   });
+  server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   server.listen(port, '::');
   process.once('SIGTERM', () => {
     server.close(() => process.exit(0));

@@ -41,7 +41,9 @@ export type MeshErrorCode =
   /** The node agent or the tunnel broke the ZDS protocol. */
   | 'ERR_ZDS'
   /** Traffic redirection could not be installed or removed in a pod. */
-  | 'ERR_REDIRECT';
+  | 'ERR_REDIRECT'
+  /** Something the demo or a check promised was not seen. */
+  | 'ERR_CLAIM';
 
 /** An error with a code to decide on, a message for a person and, where one is known, the cause. */
 export class MeshError extends Error {

@@ -2,13 +2,13 @@
  * Removes everything of one cluster, whatever state it was left in: processes by cgroup, namespaces and pins by the name
  * prefix, then the state folder. Needs nothing but the plan, may run twice, and touches no other cluster.
  */
-import { readFile, rm } from 'node:fs/promises';
+import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { findCgroup2, removeCgroup } from './cgroup.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
 import { findState, isSupervised } from './cluster-state.ts';
-import { removeNamespaces } from './network.ts';
+import { listNamespaces, removeNamespaces } from './network.ts';
 
 /** Pins of the capture programs of a cluster. */
 export function pinRoot(plan: ClusterPlan): string {
@@ -43,4 +43,19 @@ export async function removeRuntime(plan: ClusterPlan): Promise<void> {
   if (cgroup2 !== undefined) await removeCgroup(join(cgroup2, plan.prefix));
   await rm(pinRoot(plan), { recursive: true, force: true });
   await removeNamespaces(plan.prefix);
+}
+
+/** What can be seen of a cluster on the machine: namespaces, cgroup, pins, state folder. Empty after a clean end. */
+export async function remainsOf(plan: ClusterPlan): Promise<readonly string[]> {
+  const cgroup2 = findCgroup2(await readFile('/proc/mounts', 'utf8'));
+  const paths = [pinRoot(plan), plan.stateDir, ...(cgroup2 === undefined ? [] : [join(cgroup2, plan.prefix)])];
+  const left = await Promise.all(paths.map(async (path) => ((await isThere(path)) ? [path] : [])));
+  return [...(await listNamespaces(plan.prefix)), ...left.flat()];
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }

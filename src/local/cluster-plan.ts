@@ -38,6 +38,8 @@ export interface ClusterPlan {
   readonly bridge: string;
   readonly gateway4: string;
   readonly gateway6: string;
+  /** Service address of the control plane. */
+  readonly controlPlaneIp4: string;
   readonly dnsIp4: string;
   readonly dnsIp6: string;
   readonly nodes: readonly NodePlan[];
@@ -55,6 +57,10 @@ const NODES_MAX = 9;
 export const DEFAULT_ROOT = '/run/culvert';
 export const SERVICE_PREFIX4 = '10.96.0.';
 export const SERVICE_PREFIX6 = 'fd00:10:96::';
+export const SYSTEM_NAMESPACE = 'istio-system';
+/** Where tunnels find the control plane; the name is in its certificate. */
+export const CONTROL_PLANE_HOST = 'istiod.istio-system.svc';
+export const CONTROL_PLANE_PORT = 15_012;
 
 /** Plans a cluster. Throws ERR_CONFIG for a name that is not a DNS label of 1 to 30 characters, or 0 or over 9 nodes. */
 export function planCluster(name: string, stateDir: string, nodeCount: number): ClusterPlan {
@@ -77,6 +83,7 @@ export function planCluster(name: string, stateDir: string, nodeCount: number): 
     bridge: 'nodes',
     gateway4: '172.30.0.1',
     gateway6: 'fd00:172:30::1',
+    controlPlaneIp4: `${SERVICE_PREFIX4}11`,
     dnsIp4: `${SERVICE_PREFIX4}10`,
     dnsIp6: `${SERVICE_PREFIX6}a`,
     nodes,

@@ -1,7 +1,7 @@
 /** Keeps the nodes' service rules in step with services and pods: one nftables transaction per node and change. */
 import type { Logger } from '../core/logger.ts';
 import type { ClusterApi } from './cluster-api.ts';
-import { type ClusterPlan, netnsPath } from './cluster-plan.ts';
+import { type ClusterPlan, CONTROL_PLANE_PORT, netnsPath } from './cluster-plan.ts';
 import { run } from './process-runner.ts';
 import { ReconcileLoop } from './reconcile-loop.ts';
 import { type ServiceRule, serviceRules, serviceScript } from './service-rules.ts';
@@ -28,7 +28,7 @@ export class ServiceProxy implements AsyncDisposable {
   }
 
   async #reconcile(): Promise<void> {
-    const rules = [...dnsRules(this.#plan), ...serviceRules(this.#api.services.list(), this.#api.pods.list())];
+    const rules = [...systemRules(this.#plan), ...serviceRules(this.#api.services.list(), this.#api.pods.list())];
     const script = serviceScript(rules);
     if (script === this.#applied) return;
     for (const node of this.#plan.nodes) {
@@ -38,13 +38,19 @@ export class ServiceProxy implements AsyncDisposable {
   }
 }
 
-/** The cluster's DNS address leads to the server in the fabric. */
-function dnsRules(plan: ClusterPlan): readonly ServiceRule[] {
-  const pairs = [
-    [plan.dnsIp4, plan.gateway4],
-    [plan.dnsIp6, plan.gateway6],
-  ] as const;
-  return pairs.flatMap(([ip, server]) =>
-    (['udp', 'tcp'] as const).map((protocol) => ({ ip, protocol, port: 53, endpoints: [{ ip: server, port: 53 }] })),
-  );
+/** DNS and the control plane are no pods: their addresses lead to the fabric. */
+function systemRules(plan: ClusterPlan): readonly ServiceRule[] {
+  const rule = (ip: string, protocol: 'tcp' | 'udp', port: number, server: string): ServiceRule => ({
+    ip,
+    protocol,
+    port,
+    endpoints: [{ ip: server, port }],
+  });
+  return [
+    rule(plan.dnsIp4, 'udp', 53, plan.gateway4),
+    rule(plan.dnsIp4, 'tcp', 53, plan.gateway4),
+    rule(plan.dnsIp6, 'udp', 53, plan.gateway6),
+    rule(plan.dnsIp6, 'tcp', 53, plan.gateway6),
+    rule(plan.controlPlaneIp4, 'tcp', CONTROL_PLANE_PORT, plan.gateway4),
+  ];
 }

@@ -2,12 +2,11 @@
  * Local clusters for tests: named after the process, in a state folder of their own, gone when the test ends or dies.
  * A cluster ends with its test's process even when that is killed: its supervisor hangs on a pipe.
  */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { bringUp, takeDown } from '../../src/cli/local-cluster.ts';
 import { clusterPods, matchPods, podEntry } from '../../src/cli/local-pods.ts';
-import { findCgroup2 } from '../../src/local/cgroup.ts';
 import {
   type ClusterPlan,
   entryArgs,
@@ -17,12 +16,12 @@ import {
   type Pod,
   parseObjects,
   type RunResult,
+  remainsOf,
   removeObjects,
   runAny,
   SYSTEM_PATH,
   storeObjects,
 } from '../../src/local/index.ts';
-import { listNamespaces } from '../../src/local/network.ts';
 
 export interface FixtureOptions {
   readonly mesh: boolean;
@@ -103,14 +102,7 @@ export class TestCluster implements AsyncDisposable {
 
   /** What can be seen of this cluster on the machine. */
   async remains(): Promise<readonly string[]> {
-    const found = [...(await listNamespaces(this.plan.prefix))];
-    const cgroup2 = findCgroup2(await readFile('/proc/mounts', 'utf8')) ?? '/sys/fs/cgroup';
-    for (const dir of [cgroup2, '/sys/fs/bpf', this.root]) {
-      const names = await readdir(dir).catch(() => []);
-      const mine = names.filter((name) => name === this.plan.prefix || (dir === this.root && name === this.plan.name));
-      found.push(...mine.map((name) => join(dir, name)));
-    }
-    return found;
+    return await remainsOf(this.plan);
   }
 
   /** `culvert local down`. */
