@@ -5,7 +5,7 @@
  *  - An inbound connection is in the table from the moment policy let it pass until its end.
  *  - Bytes are counted once: reports while it is open and the total at its end add up to the total.
  */
-import type { ConnectionId, ConnectionOutcome } from '../engine/port.ts';
+import type { ConnectionId, ConnectionOutcome } from '../engine/index.ts';
 import type { ConnectionRecord, PolicySubject } from './connection-record.ts';
 import type { ConnectionCounters } from './telemetry/traffic-metrics.ts';
 import type { TrafficTelemetry } from './telemetry/traffic-telemetry.ts';

@@ -1,6 +1,6 @@
 /** What the deciders share: their view of the mesh, the owners of listeners, and the form of their results. */
 import type { Logger } from '../core/logger.ts';
-import type { OutboundDecision } from '../engine/port.ts';
+import type { OutboundDecision } from '../engine/index.ts';
 import type { IpPort } from '../model/address.ts';
 import { type ApplicablePolicies, authorize, type ConnectionFacts, type PolicyNote } from '../model/authorize.ts';
 import type { Identity } from '../model/identity.ts';

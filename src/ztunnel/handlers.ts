@@ -18,7 +18,7 @@ import type {
   OutboundDecision,
   PlainConnection,
   TlsCredentials,
-} from '../engine/port.ts';
+} from '../engine/index.ts';
 import type { Identity } from '../model/identity.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { Decided, DeciderDeps, Owner } from './decider.ts';

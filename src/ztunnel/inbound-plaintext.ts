@@ -1,6 +1,6 @@
 /** Decides captured inbound connections that are not HBONE: guard, workload, policy without identity. Pure. */
 import type { MeshError } from '../core/errors.ts';
-import type { ForwardPlain, PlainConnection } from '../engine/port.ts';
+import type { ForwardPlain, PlainConnection } from '../engine/index.ts';
 import { formatIpPort } from '../model/ip.ts';
 import type { ConnectionRecord } from './connection-record.ts';
 import { type Decided, type DeciderDeps, judge, type Owner, serviceLabel, side } from './decider.ts';

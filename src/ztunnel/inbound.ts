@@ -1,6 +1,6 @@
 /** Decides inbound CONNECT streams: method, authority, workload, destination, port, policy, in this order. Pure. */
 import type { MeshError } from '../core/errors.ts';
-import type { ForwardPlain, HboneStream } from '../engine/port.ts';
+import type { ForwardPlain, HboneStream } from '../engine/index.ts';
 import type { IpPort } from '../model/address.ts';
 import { identityUri } from '../model/identity.ts';
 import { formatIpPort, ipFamily } from '../model/ip.ts';

@@ -6,7 +6,7 @@ import type {
   HboneSessionKey,
   OutboundDecision,
   PlainConnection,
-} from '../engine/port.ts';
+} from '../engine/index.ts';
 import type { IpPort } from '../model/address.ts';
 import { parseIdentity } from '../model/identity.ts';
 import { formatIpPort } from '../model/ip.ts';

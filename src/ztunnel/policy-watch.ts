@@ -9,7 +9,7 @@
  */
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import type { ConnectionId } from '../engine/port.ts';
+import type { ConnectionId } from '../engine/index.ts';
 import { authorize } from '../model/authorize.ts';
 import type { Workload } from '../model/workload.ts';
 import type { PolicySubject } from './connection-record.ts';

@@ -2,7 +2,7 @@
  * Labels of the traffic metrics, in their order, from the facts of one connection.
  * Source: Istio standard metrics (TCP) as the node tunnel reports them.
  */
-import type { ResponseFlag } from '../../engine/port.ts';
+import type { ResponseFlag } from '../../engine/index.ts';
 import { type Identity, identityUri } from '../../model/identity.ts';
 import type { ConnectionRecord, Side } from '../connection-record.ts';
 

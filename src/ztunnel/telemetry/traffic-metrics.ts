@@ -1,7 +1,7 @@
 /** Counters of proxied connections. Labels are resolved once per connection and flag, never per chunk of bytes. */
 import { Counter, Gauge } from 'prom-client';
 import type { MetricsRegistry } from '../../core/metrics.ts';
-import type { ListenerKind, ResponseFlag } from '../../engine/port.ts';
+import type { ListenerKind, ResponseFlag } from '../../engine/index.ts';
 import type { ConnectionRecord } from '../connection-record.ts';
 import { TRAFFIC_LABELS, type TrafficLabel, trafficLabels } from './traffic-labels.ts';
 

@@ -1,5 +1,5 @@
 /** Log and counters of proxied connections behind one face. */
-import type { ListenerKind, ResponseFlag } from '../../engine/port.ts';
+import type { ListenerKind, ResponseFlag } from '../../engine/index.ts';
 import type { IpPort } from '../../model/address.ts';
 import type { ConnectionRecord } from '../connection-record.ts';
 import type { AccessLog, AccessOutcome } from './access-log.ts';
