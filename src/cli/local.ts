@@ -1,6 +1,6 @@
 /** `culvert local`: a mesh of real processes in network namespaces on this machine. */
 import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { MeshError } from '../core/errors.ts';
@@ -9,6 +9,7 @@ import {
   entryArgs,
   findState,
   getPlan,
+  holdFile,
   isSupervised,
   labelObject,
   listClusters,
@@ -52,6 +53,8 @@ export function localCommand(): Command {
     deleteCommand(),
     labelCommand(),
     execCommand(),
+    stopCommand(),
+    startCommand(),
     statusCommand(),
     logsCommand(),
   ]) {
@@ -155,6 +158,30 @@ function execCommand(): Command {
       const entry = await podEntry(plan, found, command);
       await writeFile(entry.resolvConf, entry.resolvConfText);
       process.exitCode = await inherit('nsenter', entryArgs(entry));
+    });
+}
+
+function stopCommand(): Command {
+  return new Command('stop')
+    .description('kill a component and keep it down: controller, ztunnel/node1, cni/node2')
+    .argument('<component>')
+    .action(async (component: string, { name, stateDir }: Common) => {
+      const plan = await getPlan(name, stateDir);
+      const found = (await findState(plan.stateDir))?.components.find((candidate) => candidate.name === component);
+      if (!found) throw new MeshError('ERR_NOT_FOUND', `no component '${component}'; see: culvert local status`);
+      await writeFile(holdFile(plan, component), '');
+      if (found.pid !== undefined) process.kill(found.pid, 'SIGKILL');
+      console.log(`${component} is down until: culvert local start ${component}`);
+    });
+}
+
+function startCommand(): Command {
+  return new Command('start')
+    .description('let a component that was stopped run again')
+    .argument('<component>')
+    .action(async (component: string, { name, stateDir }: Common) => {
+      await rm(holdFile(await getPlan(name, stateDir), component), { force: true });
+      console.log(`${component} runs again`);
     });
 }
 

@@ -98,6 +98,11 @@ export function podNetns(plan: ClusterPlan, podUid: string): string {
   return `${plan.prefix}.pod-${podUid}`;
 }
 
+/** The file that keeps a component (`controller`, `ztunnel/node1`) from being started while it exists. */
+export function holdFile(plan: ClusterPlan, component: string): string {
+  return join(plan.stateDir, `hold-${component.replace('/', '-')}`);
+}
+
 /** Where `ip netns` keeps the namespace `name`. */
 export function netnsPath(name: string): string {
   return join('/run/netns', name);

@@ -2,6 +2,7 @@
  * A program of the mesh kept running on a node, as a kubelet keeps a DaemonSet's container: started again whenever it
  * ends, quickly at first, until it is stopped.
  */
+import { existsSync } from 'node:fs';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
@@ -11,7 +12,11 @@ import { RestartDelay } from './restart-delay.ts';
 
 export interface ComponentSpec extends ProcessSpec {
   readonly name: string;
+  /** While this file exists the component is not started (again). */
+  readonly holdFile: string;
 }
+
+const HOLD_POLL_MS = 50;
 
 export interface ComponentState {
   readonly name: string;
@@ -52,6 +57,8 @@ export class Component {
     const delay = new RestartDelay();
     const { signal } = this.#abort;
     while (!signal.aborted) {
+      await this.#whileHeld(signal);
+      if (signal.aborted) return;
       const startedMs = this.#clock.monotonicMs();
       try {
         this.#process = await ContainerProcess.start(this.#spec);
@@ -65,7 +72,14 @@ export class Component {
       }
       this.#process = undefined;
       this.#restarts += 1;
+      this.#onChange();
       await this.#clock.sleep(delay.afterRun(this.#clock.monotonicMs() - startedMs), signal).catch(() => {});
+    }
+  }
+
+  async #whileHeld(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && existsSync(this.#spec.holdFile)) {
+      await this.#clock.sleep(HOLD_POLL_MS, signal).catch(() => {});
     }
   }
 }

@@ -4,7 +4,15 @@ export type { KubeObject } from '../kube/index.ts';
 export { ensureCgroup2 } from './cgroup.ts';
 export { remainsOf, removeCluster, removeRuntime, stopSupervisor } from './cleanup.ts';
 export { ClusterApi } from './cluster-api.ts';
-export { type ClusterPlan, DEFAULT_ROOT, type NodePlan, netnsPath, planCluster, podNetns } from './cluster-plan.ts';
+export {
+  type ClusterPlan,
+  DEFAULT_ROOT,
+  holdFile,
+  type NodePlan,
+  netnsPath,
+  planCluster,
+  podNetns,
+} from './cluster-plan.ts';
 export {
   type ClusterState,
   findState,

@@ -10,7 +10,14 @@ import type { Clock } from '../core/clock.ts';
 import { errorMessage, MeshError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { ClusterApi } from './cluster-api.ts';
-import { type ClusterPlan, CONTROL_PLANE_PORT, type NodePlan, netnsPath, SYSTEM_NAMESPACE } from './cluster-plan.ts';
+import {
+  type ClusterPlan,
+  CONTROL_PLANE_PORT,
+  holdFile,
+  type NodePlan,
+  netnsPath,
+  SYSTEM_NAMESPACE,
+} from './cluster-plan.ts';
 import { Component, type ComponentState } from './component.ts';
 import { resolvConfText } from './container-process.ts';
 import { POD, type Pod, SERVICE, type Service } from './kinds.ts';
@@ -121,6 +128,7 @@ function nodePlaces({ plan, cgroup2, redirect }: MeshOptions, node: NodePlan): r
 function componentSpec({ plan, program }: MeshOptions, place: Place, resolvConf: string) {
   return {
     name: place.name,
+    holdFile: holdFile(plan, place.name),
     netns: place.netns,
     cgroup: place.cgroup,
     resolvConf,
