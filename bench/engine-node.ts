@@ -1,0 +1,58 @@
+/**
+ * One tunnel of the engine benchmark, a process of its own: told over IPC whom to be and where to send, it answers with
+ * the port it listens on. Decisions are constant, so that what is measured is the engine.
+ */
+import {
+  type EngineHandlers,
+  type EngineOptions,
+  type InboundDecision,
+  type ListenerKind,
+  type OutboundDecision,
+  type TlsCredentials,
+  TypescriptEngine,
+} from '../src/engine/index.ts';
+
+/** What the parent sends. */
+export interface NodeOrder {
+  readonly kind: ListenerKind;
+  readonly credentials: TlsCredentials;
+  readonly decision: OutboundDecision | InboundDecision;
+}
+
+const OPTIONS: EngineOptions = {
+  maxStreamsPerSession: 100,
+  poolIdleTimeoutMs: 300_000,
+  connectTimeoutMs: 10_000,
+  streamWindowBytes: 4 * 1024 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  frameSizeBytes: 1024 * 1024,
+  keepalive: undefined,
+  userTimeout: false,
+};
+
+process.once('message', async (message) => {
+  const { kind, credentials, decision } = message as NodeOrder; // sent by engine.ts
+  const handlers: EngineHandlers = {
+    decideOutbound: async () => decision as OutboundDecision,
+    decideInboundPlain: async () => decision as InboundDecision,
+    decideInboundHbone: async () => decision as InboundDecision,
+    serverIdentity: async () => credentials.identity,
+    credentials: async () => credentials,
+    opened: () => {},
+    progress: () => {},
+    closed: () => {},
+    handshakeFailed: ({ error }) => console.error(error),
+    socketsOpen: () => {},
+  };
+  const engine = new TypescriptEngine(handlers, OPTIONS);
+  const listener = await engine.listen({
+    kind,
+    owner: 'bench',
+    ip: '127.0.0.1',
+    port: 0,
+    reusePort: false,
+    transparent: false,
+  });
+  process.send?.({ port: listener.port });
+});
+process.once('disconnect', () => process.exit(0));
