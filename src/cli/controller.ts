@@ -1,0 +1,127 @@
+/**
+ * `culvert controller`: the control plane over a directory of resources.
+ *
+ * Environment
+ *  - CULVERT_RESOURCE_DIR: the directory of YAML (required).
+ *  - CULVERT_STATE_DIR: certificate authority (`ca/`), `root-cert.pem` and `tokens.csv` (required).
+ *  - CULVERT_TOKENS_FILE: static tokens, default `<state>/tokens.csv`. CULVERT_CACERTS_DIR: default `/etc/cacerts`.
+ *  - CULVERT_HOST (default `::`), CULVERT_XDS_PORT (15012), CULVERT_METRICS_PORT (15014), CULVERT_READY_PORT (8080);
+ *    port 0 takes any free one.
+ *  - CULVERT_SERVER_NAMES: more names and addresses for the serving certificate, separated by commas.
+ *  - CULVERT_PORTS_FILE: where to write the ports in use as JSON once ready.
+ *  - CLUSTER_ID, CLUSTER_DOMAIN, TRUST_DOMAIN, POD_NAMESPACE (root namespace), REVISION, CA_TRUSTED_NODE_ACCOUNTS,
+ *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: as in Istio. CULVERT_LOG: log filter, CULVERT_LOG_FORMAT: plain or json.
+ */
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ControllerOptions, DEFAULT_MESH_SETTINGS, StaticTokens, startController } from '../controller/index.ts';
+import { asBoolean, asPort, asString, ConfigReader, type Env } from '../core/config-reader.ts';
+import { errorMessage } from '../core/errors.ts';
+import { fileSink, LogWriter } from '../core/log-writer.ts';
+import { systemClock } from '../core/system-clock.ts';
+import { FileSource, FileWriter } from '../kube/index.ts';
+import { canonicalIp } from '../model/ip.ts';
+import { CONTROL_PLANE_PORT } from '../model/ports.ts';
+import { checkObject } from '../schema/index.ts';
+
+export interface ControllerConfig extends ControllerOptions {
+  readonly resourceDir: string;
+  readonly tokensFile: string;
+  readonly portsFile: string;
+  readonly logFilter: string;
+  readonly logFormat: 'plain' | 'json';
+}
+
+const DEFAULT_METRICS_PORT = 15_014;
+const DEFAULT_READY_PORT = 8_080;
+
+/** Throws ERR_CONFIG with every problem. */
+export function parseControllerConfig(env: Env): ControllerConfig {
+  const read = new ConfigReader(env);
+  const defaults = DEFAULT_MESH_SETTINGS;
+  const stateDir = read.required('CULVERT_STATE_DIR', asString);
+  const rootNamespace = read.optional('POD_NAMESPACE', asString, defaults.rootNamespace);
+  const serverNames = read.optional('CULVERT_SERVER_NAMES', asList, []);
+  return read.done({
+    resourceDir: read.required('CULVERT_RESOURCE_DIR', asString),
+    stateDir,
+    tokensFile: read.optional('CULVERT_TOKENS_FILE', asString, join(stateDir ?? '', 'tokens.csv')),
+    pluggedCaDir: read.optional('CULVERT_CACERTS_DIR', asString, '/etc/cacerts'),
+    host: read.optional('CULVERT_HOST', asString, '::'),
+    ports: {
+      xds: read.optional('CULVERT_XDS_PORT', asPort, CONTROL_PLANE_PORT),
+      metrics: read.optional('CULVERT_METRICS_PORT', asPort, DEFAULT_METRICS_PORT),
+      ready: read.optional('CULVERT_READY_PORT', asPort, DEFAULT_READY_PORT),
+    },
+    portsFile: read.optional('CULVERT_PORTS_FILE', asString, ''),
+    serverNames: serverNames.filter((name) => canonicalIp(name) === undefined),
+    serverIps: serverNames.filter((name) => canonicalIp(name) !== undefined),
+    trustedNodeAccounts: new Set(read.optional('CA_TRUSTED_NODE_ACCOUNTS', asList, [`${rootNamespace}/ztunnel`])),
+    settings: {
+      clusterId: read.optional('CLUSTER_ID', asString, defaults.clusterId),
+      clusterDomain: read.optional('CLUSTER_DOMAIN', asString, defaults.clusterDomain),
+      trustDomain: read.optional('TRUST_DOMAIN', asString, defaults.trustDomain),
+      rootNamespace,
+      revision: read.optional('REVISION', asString, defaults.revision),
+      dryRunPolicies: read.optional('AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY', asBoolean, false),
+    },
+    logFilter: read.optional('CULVERT_LOG', asString, 'info'),
+    logFormat: read.optional('CULVERT_LOG_FORMAT', asFormat, 'plain'),
+  });
+}
+
+/** Serves until `signal` aborts. Returns the exit code. */
+export async function runController(env: Env, signal: AbortSignal): Promise<number> {
+  const config = parseControllerConfig(env);
+  const { logger: log } = new LogWriter({ format: config.logFormat, filter: config.logFilter, sink: fileSink(2) });
+  try {
+    await using source = await FileSource.open({
+      directory: config.resourceDir,
+      log: log.child('kube'),
+      check: checkObject,
+    });
+    const writer = new FileWriter({ source, manager: 'culvert-controller' });
+    const { trustDomain, clusterId } = config.settings;
+    const authenticator = new StaticTokens({ file: config.tokensFile, trustDomain, clusterId, log: log.child('auth') });
+    await using controller = await startController(config, {
+      source,
+      writer,
+      applyObject: (object) => writer.applyObject(object),
+      problems: () => source.problems(),
+      authenticator,
+      clock: systemClock,
+      log,
+    });
+    if (config.portsFile !== '') await writePorts(config.portsFile, controller.ports);
+    await aborted(signal);
+    log.info('controller stops');
+    return 0;
+  } catch (error) {
+    log.error('controller failed', { error: errorMessage(error) });
+    return 1;
+  }
+}
+
+async function writePorts(file: string, ports: ControllerOptions['ports']): Promise<void> {
+  await writeFile(`${file}.new`, `${JSON.stringify(ports)}\n`);
+  await rename(`${file}.new`, file);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+function asList(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+function asFormat(text: string): 'plain' | 'json' {
+  if (text === 'plain' || text === 'json') return text;
+  throw new Error('expected plain or json');
+}

@@ -1,0 +1,161 @@
+/**
+ * The control plane: watches resources, serves discovery and certificates over TLS, writes statuses.
+ *
+ * Order of start: certificate authority, resources (all of them), first translation, then the port opens. A subscriber
+ * therefore never sees a part of the mesh as if it were all of it.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../core/clock.ts';
+import { createGrpcServer, startGrpcServer } from '../core/grpc-server.ts';
+import { serveHttp, textAnswer } from '../core/http-listener.ts';
+import type { Logger } from '../core/logger.ts';
+import { serveMetrics } from '../core/metrics-server.ts';
+import type { KubeObject, KubeSource, KubeWriter, ManifestProblem } from '../kube/index.ts';
+import type { Authenticator } from '../model/caller.ts';
+import { addSigningService, CertificateAuthority } from '../pki/index.ts';
+import { addDiscoveryService, ResourceStore } from '../xds/index.ts';
+import { podNodeAuthorizer } from './auth/node-authorizer.ts';
+import { publishRoots, writeRootFile } from './ca/root-publisher.ts';
+import { controllerMetrics } from './controller-metrics.ts';
+import { debugAnswer } from './debug-pages.ts';
+import type { MeshSettings } from './mesh-settings.ts';
+import { ResourceWatch } from './resource-watch.ts';
+import { StatusWriter } from './status/status-writer.ts';
+import { TranslationLoop } from './translation-loop.ts';
+
+export interface ControllerOptions {
+  readonly settings: MeshSettings;
+  /** Keeps the certificate authority (`ca/`) and the root certificates (`root-cert.pem`). */
+  readonly stateDir: string;
+  /** Key material of the operator in the layout of `cacerts`; used when there is any. */
+  readonly pluggedCaDir: string | undefined;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly ports: { readonly xds: number; readonly metrics: number; readonly ready: number };
+  /** Names and addresses of the serving certificate beside the standard ones. */
+  readonly serverNames: readonly string[];
+  readonly serverIps: readonly string[];
+  /** `namespace/account` of the node tunnels. */
+  readonly trustedNodeAccounts: ReadonlySet<string>;
+}
+
+export interface ControllerDeps {
+  readonly source: KubeSource;
+  readonly writer: KubeWriter;
+  /** Creates or replaces an object of the control plane's own making. */
+  readonly applyObject: (object: KubeObject) => Promise<void>;
+  readonly problems: () => readonly ManifestProblem[];
+  readonly authenticator: Authenticator;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface RunningController extends AsyncDisposable {
+  readonly ports: ControllerOptions['ports'];
+  readonly rootCertFile: string;
+}
+
+const ROOT_CHECK_MS = 3_600_000;
+
+/** Resolves when everything is served. Rejects with ERR_CONFIG or ERR_SYSTEM; then nothing is left running. */
+export async function startController(options: ControllerOptions, deps: ControllerDeps): Promise<RunningController> {
+  const { clock, log, source } = deps;
+  const { settings, stateDir, host } = options;
+  const stack = new AsyncDisposableStack();
+  try {
+    await mkdir(stateDir, { recursive: true });
+    const authority = await CertificateAuthority.open({
+      folder: join(stateDir, 'ca'),
+      ...(options.pluggedCaDir === undefined ? {} : { pluggedFolder: options.pluggedCaDir }),
+      trustDomain: settings.trustDomain,
+      clock,
+    });
+    const rootCertFile = join(stateDir, 'root-cert.pem');
+    await writeRootFile(rootCertFile, authority.rootsPem);
+
+    const watch = stack.use(new ResourceWatch(source));
+    const store = await ResourceStore.create();
+    const server = createGrpcServer();
+    const metrics = controllerMetrics({
+      subscribers: () => discovery.subscribers().length,
+      problems: () => deps.problems().length,
+      rootNotAfterMs: () => authority.notAfterMs,
+    });
+    const discovery = addDiscoveryService(server, {
+      store,
+      authenticator: deps.authenticator,
+      clock,
+      log: log.child('xds'),
+      onPush: metrics.pushed,
+      onNack: metrics.nacked,
+    });
+    addSigningService(server, {
+      authority,
+      authenticator: deps.authenticator,
+      nodes: podNodeAuthorizer(watch.informer({ group: '', kind: 'Pod' }), settings.trustDomain),
+      trustedNodeAccounts: options.trustedNodeAccounts,
+      log: log.child('ca'),
+      onCall: metrics.signed,
+    });
+    const statuses = stack.use(
+      new StatusWriter({
+        writer: deps.writer,
+        find: (kind, key) => watch.informer(kind).get(key),
+        clock,
+        log: log.child('status'),
+      }),
+    );
+    await watch.synced();
+    const loop = stack.use(
+      new TranslationLoop({ watch, store, settings, statuses, discovery, clock, log, onPass: metrics.translated }),
+    );
+    loop.run();
+    watch.onChange(() => loop.run());
+
+    const configMaps = watch.informer({ group: '', kind: 'ConfigMap' });
+    const namespaces = watch.informer({ group: '', kind: 'Namespace' });
+    await Promise.all([configMaps.synced, namespaces.synced]);
+    let publishing = Promise.resolve();
+    const publish = () => {
+      const roots = { namespaces, configMaps, apply: deps.applyObject, log };
+      publishing = publishing.then(() => publishRoots(authority.rootsPem, roots));
+    };
+    stack.use(namespaces.subscribe(() => setImmediate(publish)));
+    stack.defer(() => publishing);
+    const renewal = setInterval(() => {
+      authority.renewRootIfDue().then(
+        (renewed) => (renewed ? writeRootFile(rootCertFile, authority.rootsPem).then(publish) : undefined),
+        (error: unknown) => log.error('root certificate not renewed', { error: String(error) }),
+      );
+    }, ROOT_CHECK_MS);
+    stack.defer(() => clearInterval(renewal));
+
+    const serving = await authority.issueServer(
+      ['istiod.istio-system.svc', `istiod.${settings.rootNamespace}.svc`, 'localhost', ...options.serverNames],
+      ['127.0.0.1', '::1', ...options.serverIps],
+    );
+    const xds = stack.use(
+      await startGrpcServer(server, {
+        host,
+        port: options.ports.xds,
+        privateKeyPem: serving.key.reveal(),
+        certChainPem: serving.certChainPem,
+      }),
+    );
+    const metricsListener = stack.use(await serveMetrics({ host, port: options.ports.metrics }, metrics.registry));
+    const ready = stack.use(
+      await serveHttp({ host, port: options.ports.ready }, ({ path }) => {
+        if (path === '/ready') return textAnswer(200, 'ready\n');
+        return debugAnswer(path, { loop, discovery, problems: deps.problems });
+      }),
+    );
+    const ports = { xds: xds.port, metrics: metricsListener.port, ready: ready.port };
+    log.info('controller ready', { ...ports, cluster: settings.clusterId, trustDomain: settings.trustDomain });
+    const owned = stack.move();
+    return { ports, rootCertFile, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}

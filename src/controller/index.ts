@@ -1,0 +1,4 @@
+/** The control plane: resources in, discovery, certificates and statuses out. */
+export { StaticTokens } from './auth/static-tokens.ts';
+export { type ControllerOptions, type RunningController, startController } from './controller.ts';
+export { DEFAULT_MESH_SETTINGS, type MeshSettings } from './mesh-settings.ts';

@@ -1,0 +1,78 @@
+/** The snapshot of resources over a watch provider, and one call for every burst of changes. */
+import type { GroupKind, Informer, KubeObject, KubeSource } from '../kube/index.ts';
+import { KINDS } from '../schema/index.ts';
+import type { Resources } from './resources.ts';
+
+const core = (kind: string): GroupKind => ({ group: '', kind });
+const istio = (kind: string): GroupKind => ({ group: 'networking.istio.io', kind });
+const security = (kind: string): GroupKind => ({ group: 'security.istio.io', kind });
+const gatewayApi = (kind: string): GroupKind => ({ group: 'gateway.networking.k8s.io', kind });
+
+const SERVED = {
+  namespaces: core('Namespace'),
+  nodes: core('Node'),
+  pods: core('Pod'),
+  services: core('Service'),
+  secrets: core('Secret'),
+  endpointSlices: { group: 'discovery.k8s.io', kind: 'EndpointSlice' },
+  workloadEntries: istio('WorkloadEntry'),
+  serviceEntries: istio('ServiceEntry'),
+  authorizationPolicies: security('AuthorizationPolicy'),
+  peerAuthentications: security('PeerAuthentication'),
+  gateways: gatewayApi('Gateway'),
+  gatewayClasses: gatewayApi('GatewayClass'),
+} as const satisfies Record<Exclude<keyof Resources, 'notServed'>, GroupKind>;
+
+type Served = keyof typeof SERVED;
+
+export class ResourceWatch implements Disposable {
+  readonly #source: KubeSource;
+  readonly #informers = new Map<Served, Informer<KubeObject>>();
+  readonly #notServed: readonly Informer<KubeObject>[];
+  readonly #subscriptions: Disposable[] = [];
+
+  constructor(source: KubeSource) {
+    this.#source = source;
+    for (const [name, kind] of Object.entries(SERVED)) this.#informers.set(name as Served, source.informer(kind));
+    // Gateways are among the resources already.
+    const others = KINDS.filter(({ serving, kind }) => serving === 'not-served' && kind !== 'Gateway');
+    this.#notServed = others.map((kind) => source.informer(kind));
+  }
+
+  /** Resolves when every kind has been listed once. */
+  async synced(): Promise<void> {
+    await Promise.all(this.#all().map((informer) => informer.synced));
+  }
+
+  snapshot(): Resources {
+    const lists = Object.fromEntries([...this.#informers].map(([name, informer]) => [name, informer.list()]));
+    // The check of the provider has refused objects of another shape.
+    return { ...lists, notServed: this.#notServed.flatMap((informer) => informer.list()) } as unknown as Resources;
+  }
+
+  informer<T extends KubeObject>(kind: GroupKind): Informer<T> {
+    return this.#source.informer<T>(kind);
+  }
+
+  /** Calls back once per burst of changes, never inside the provider's own call. */
+  onChange(listener: () => void): void {
+    let scheduled = false;
+    const schedule = () => {
+      if (scheduled) return;
+      scheduled = true;
+      setImmediate(() => {
+        scheduled = false;
+        listener();
+      });
+    };
+    for (const informer of this.#all()) this.#subscriptions.push(informer.subscribe(schedule));
+  }
+
+  [Symbol.dispose](): void {
+    for (const subscription of this.#subscriptions) subscription[Symbol.dispose]();
+  }
+
+  #all(): readonly Informer<KubeObject>[] {
+    return [...this.#informers.values(), ...this.#notServed];
+  }
+}

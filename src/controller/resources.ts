@@ -1,0 +1,69 @@
+/** The objects that the control plane reads, as one readonly snapshot. */
+import type { KubeObject } from '../kube/index.ts';
+import type {
+  AuthorizationPolicySpec,
+  Condition,
+  EndpointSliceBody,
+  GatewayBody,
+  PeerAuthenticationSpec,
+  PodBody,
+  ServiceBody,
+  ServiceEntrySpec,
+  ServiceEntryStatus,
+  WorkloadEntrySpec,
+} from '../schema/index.ts';
+
+export type Namespace = KubeObject;
+export type KubeNode = KubeObject;
+export type Pod = KubeObject & PodBody;
+export type KubeService = KubeObject & ServiceBody;
+export type EndpointSlice = KubeObject & EndpointSliceBody;
+export type Gateway = KubeObject & GatewayBody;
+export type GatewayClass = KubeObject;
+export type Secret = KubeObject;
+
+interface WithConditions {
+  readonly status?: { readonly conditions?: readonly Condition[] | undefined } | undefined;
+}
+
+export type AuthorizationPolicy = KubeObject & WithConditions & { readonly spec?: AuthorizationPolicySpec };
+export type PeerAuthentication = KubeObject & WithConditions & { readonly spec?: PeerAuthenticationSpec };
+export type WorkloadEntry = KubeObject & WithConditions & { readonly spec: WorkloadEntrySpec };
+export type ServiceEntry = KubeObject & { readonly spec: ServiceEntrySpec; readonly status?: ServiceEntryStatus };
+
+export interface Resources {
+  readonly namespaces: readonly Namespace[];
+  readonly nodes: readonly KubeNode[];
+  readonly pods: readonly Pod[];
+  readonly services: readonly KubeService[];
+  readonly endpointSlices: readonly EndpointSlice[];
+  readonly workloadEntries: readonly WorkloadEntry[];
+  readonly serviceEntries: readonly ServiceEntry[];
+  readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly gateways: readonly Gateway[];
+  readonly gatewayClasses: readonly GatewayClass[];
+  readonly secrets: readonly Secret[];
+  /** Objects of kinds that are read and validated but take no effect yet. */
+  readonly notServed: readonly KubeObject[];
+}
+
+/** `namespace/name`. */
+export function nameOf({ metadata }: KubeObject): string {
+  return `${metadata.namespace ?? ''}/${metadata.name}`;
+}
+
+export function namespaceOf({ metadata }: KubeObject): string {
+  return metadata.namespace ?? '';
+}
+
+/** Oldest first; a tie goes by namespace, then name. */
+export function byAge(a: KubeObject, b: KubeObject): number {
+  const ageA = a.metadata.creationTimestamp ?? '';
+  const ageB = b.metadata.creationTimestamp ?? '';
+  return compareText(ageA, ageB) || compareText(nameOf(a), nameOf(b));
+}
+
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
