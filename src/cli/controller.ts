@@ -2,18 +2,17 @@
  * `culvert controller`: the control plane over a directory of resources.
  *
  * Environment
- *  - CULVERT_RESOURCE_DIR: the directory of YAML (required).
- *  - CULVERT_STATE_DIR: certificate authority (`ca/`), `root-cert.pem` and `tokens.csv` (required).
- *  - CULVERT_TOKENS_FILE: static tokens, default `<state>/tokens.csv`. CULVERT_CACERTS_DIR: default `/etc/cacerts`.
- *  - CULVERT_HOST (default `::`), CULVERT_XDS_PORT (15012), CULVERT_METRICS_PORT (15014), CULVERT_READY_PORT (8080);
- *    port 0 takes any free one.
- *  - CULVERT_SERVER_NAMES: more names and addresses for the serving certificate, separated by commas.
- *  - CULVERT_PORTS_FILE: where to write the ports in use as JSON once ready.
+ *  - RESOURCE_DIR: the directory of YAML (required).
+ *  - CA_DIR: keeps the certificate authority; a self-made one leaves its root in `root-cert.pem` there (required).
+ *  - TOKENS_FILE: static tokens, see `StaticTokens` (required). CACERTS_DIR: the operator's authority, default
+ *    `/etc/cacerts`. ROOT_CERT_FILE: where to write the root certificates besides.
+ *  - LISTEN_HOST (default `::`), LISTEN_PORT (15012), METRICS_PORT (15014), READY_PORT (8080); 0 takes any free port,
+ *    PORTS_FILE tells which, as JSON, once ready.
+ *  - SERVER_NAMES: more names and addresses for the serving certificate, separated by commas.
  *  - CLUSTER_ID, CLUSTER_DOMAIN, TRUST_DOMAIN, POD_NAMESPACE (root namespace), REVISION, CA_TRUSTED_NODE_ACCOUNTS,
- *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: as in Istio. CULVERT_LOG: log filter, CULVERT_LOG_FORMAT: plain or json.
+ *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: as in Istio. LOG_FILTER (`info`), LOG_FORMAT (plain or json).
  */
 import { rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type ControllerOptions, DEFAULT_MESH_SETTINGS, StaticTokens, startController } from '../controller/index.ts';
 import { asBoolean, asPort, asString, ConfigReader, type Env } from '../core/config-reader.ts';
 import { errorMessage } from '../core/errors.ts';
@@ -39,21 +38,21 @@ const DEFAULT_READY_PORT = 8_080;
 export function parseControllerConfig(env: Env): ControllerConfig {
   const read = new ConfigReader(env);
   const defaults = DEFAULT_MESH_SETTINGS;
-  const stateDir = read.required('CULVERT_STATE_DIR', asString);
   const rootNamespace = read.optional('POD_NAMESPACE', asString, defaults.rootNamespace);
-  const serverNames = read.optional('CULVERT_SERVER_NAMES', asList, []);
+  const serverNames = read.optional('SERVER_NAMES', asList, []);
   return read.done({
-    resourceDir: read.required('CULVERT_RESOURCE_DIR', asString),
-    stateDir,
-    tokensFile: read.optional('CULVERT_TOKENS_FILE', asString, join(stateDir ?? '', 'tokens.csv')),
-    pluggedCaDir: read.optional('CULVERT_CACERTS_DIR', asString, '/etc/cacerts'),
-    host: read.optional('CULVERT_HOST', asString, '::'),
+    resourceDir: read.required('RESOURCE_DIR', asString),
+    caDir: read.required('CA_DIR', asString),
+    tokensFile: read.required('TOKENS_FILE', asString),
+    rootCertFile: read.optional<string | undefined>('ROOT_CERT_FILE', asString, undefined),
+    pluggedCaDir: read.optional('CACERTS_DIR', asString, '/etc/cacerts'),
+    host: read.optional('LISTEN_HOST', asString, '::'),
     ports: {
-      xds: read.optional('CULVERT_XDS_PORT', asPort, CONTROL_PLANE_PORT),
-      metrics: read.optional('CULVERT_METRICS_PORT', asPort, DEFAULT_METRICS_PORT),
-      ready: read.optional('CULVERT_READY_PORT', asPort, DEFAULT_READY_PORT),
+      xds: read.optional('LISTEN_PORT', asPort, CONTROL_PLANE_PORT),
+      metrics: read.optional('METRICS_PORT', asPort, DEFAULT_METRICS_PORT),
+      ready: read.optional('READY_PORT', asPort, DEFAULT_READY_PORT),
     },
-    portsFile: read.optional('CULVERT_PORTS_FILE', asString, ''),
+    portsFile: read.optional('PORTS_FILE', asString, ''),
     serverNames: serverNames.filter((name) => canonicalIp(name) === undefined),
     serverIps: serverNames.filter((name) => canonicalIp(name) !== undefined),
     trustedNodeAccounts: new Set(read.optional('CA_TRUSTED_NODE_ACCOUNTS', asList, [`${rootNamespace}/ztunnel`])),
@@ -65,8 +64,8 @@ export function parseControllerConfig(env: Env): ControllerConfig {
       revision: read.optional('REVISION', asString, defaults.revision),
       dryRunPolicies: read.optional('AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY', asBoolean, false),
     },
-    logFilter: read.optional('CULVERT_LOG', asString, 'info'),
-    logFormat: read.optional('CULVERT_LOG_FORMAT', asFormat, 'plain'),
+    logFilter: read.optional('LOG_FILTER', asString, 'info'),
+    logFormat: read.optional('LOG_FORMAT', asFormat, 'plain'),
   });
 }
 

@@ -4,8 +4,6 @@
  * Order of start: certificate authority, resources (all of them), first translation, then the port opens. A subscriber
  * therefore never sees a part of the mesh as if it were all of it.
  */
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { createGrpcServer, startGrpcServer } from '../core/grpc-server.ts';
 import { serveHttp, textAnswer } from '../core/http-listener.ts';
@@ -26,8 +24,10 @@ import { TranslationLoop } from './translation-loop.ts';
 
 export interface ControllerOptions {
   readonly settings: MeshSettings;
-  /** Keeps the certificate authority (`ca/`) and the root certificates (`root-cert.pem`). */
-  readonly stateDir: string;
+  /** Keeps the certificate authority. */
+  readonly caDir: string;
+  /** Where to write the root certificates besides. */
+  readonly rootCertFile: string | undefined;
   /** Key material of the operator in the layout of `cacerts`; used when there is any. */
   readonly pluggedCaDir: string | undefined;
   readonly host: string;
@@ -53,7 +53,6 @@ export interface ControllerDeps {
 
 export interface RunningController extends AsyncDisposable {
   readonly ports: ControllerOptions['ports'];
-  readonly rootCertFile: string;
 }
 
 const ROOT_CHECK_MS = 3_600_000;
@@ -61,18 +60,19 @@ const ROOT_CHECK_MS = 3_600_000;
 /** Resolves when everything is served. Rejects with ERR_CONFIG or ERR_SYSTEM; then nothing is left running. */
 export async function startController(options: ControllerOptions, deps: ControllerDeps): Promise<RunningController> {
   const { clock, log, source } = deps;
-  const { settings, stateDir, host } = options;
+  const { settings, caDir, rootCertFile, host } = options;
   const stack = new AsyncDisposableStack();
   try {
-    await mkdir(stateDir, { recursive: true });
     const authority = await CertificateAuthority.open({
-      folder: join(stateDir, 'ca'),
+      folder: caDir,
       ...(options.pluggedCaDir === undefined ? {} : { pluggedFolder: options.pluggedCaDir }),
       trustDomain: settings.trustDomain,
       clock,
     });
-    const rootCertFile = join(stateDir, 'root-cert.pem');
-    await writeRootFile(rootCertFile, authority.rootsPem);
+    const writeRoots = async () => {
+      if (rootCertFile !== undefined) await writeRootFile(rootCertFile, authority.rootsPem);
+    };
+    await writeRoots();
 
     const watch = stack.use(new ResourceWatch(source));
     const store = await ResourceStore.create();
@@ -125,7 +125,7 @@ export async function startController(options: ControllerOptions, deps: Controll
     stack.defer(() => publishing);
     const renewal = setInterval(() => {
       authority.renewRootIfDue().then(
-        (renewed) => (renewed ? writeRootFile(rootCertFile, authority.rootsPem).then(publish) : undefined),
+        (renewed) => (renewed ? writeRoots().then(publish) : undefined),
         (error: unknown) => log.error('root certificate not renewed', { error: String(error) }),
       );
     }, ROOT_CHECK_MS);
@@ -153,7 +153,7 @@ export async function startController(options: ControllerOptions, deps: Controll
     const ports = { xds: xds.port, metrics: metricsListener.port, ready: ready.port };
     log.info('controller ready', { ...ports, cluster: settings.clusterId, trustDomain: settings.trustDomain });
     const owned = stack.move();
-    return { ports, rootCertFile, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+    return { ports, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   } catch (error) {
     await stack.disposeAsync();
     throw error;

@@ -20,13 +20,13 @@ export interface MeshSecrets {
   /** Folder with the authority's key and root, made by the controller at its first start. */
   readonly caDir: string;
   readonly rootCert: string;
-  /** JSON of all tokens, for the controller alone. */
+  /** All tokens as rows of a static token file, for the controller alone. */
   readonly tokensFile: string;
 }
 
 export function meshSecrets(plan: ClusterPlan): MeshSecrets {
   const caDir = join(plan.secretDir, 'ca');
-  return { caDir, rootCert: join(caDir, 'root-cert.pem'), tokensFile: join(plan.secretDir, 'tokens.json') };
+  return { caDir, rootCert: join(caDir, 'root-cert.pem'), tokensFile: join(plan.secretDir, 'tokens.csv') };
 }
 
 /** The token file of a node's tunnel. */

@@ -179,20 +179,15 @@ async function until(
 async function writeTokens(plan: ClusterPlan): Promise<void> {
   const { tokensFile, caDir } = meshSecrets(plan);
   await mkdir(caDir, { recursive: true, mode: 0o700 });
-  const tokens: Record<string, object> = {};
+  const rows: string[] = [];
   for (const node of plan.nodes) {
     const token = randomBytes(32).toString('base64url');
-    const pod = systemPod(node, 'ztunnel');
+    const { name, uid } = systemPod(node, 'ztunnel').metadata;
     await writeFile(tunnelTokenFile(plan, node), token, { mode: 0o600 });
-    tokens[token] = {
-      namespace: SYSTEM_NAMESPACE,
-      serviceAccount: 'ztunnel',
-      podName: pod.metadata.name,
-      podUid: pod.metadata.uid,
-      nodeName: node.name,
-    };
+    const user = `system:serviceaccount:${SYSTEM_NAMESPACE}:ztunnel`;
+    rows.push(`${token},${user},${uid},"system:serviceaccounts",${name},${uid}`);
   }
-  await writeFile(tokensFile, JSON.stringify(tokens), { mode: 0o600 });
+  await writeFile(tokensFile, `${rows.join('\n')}\n`, { mode: 0o600 });
 }
 
 async function writeSystemPods(plan: ClusterPlan, api: ClusterApi): Promise<void> {
