@@ -9,6 +9,7 @@
  */
 import { constants, type Http2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { pump } from './pump.ts';
 import { isHangup } from './system-error.ts';
 
 export type FarSide = Socket | Http2Stream;
@@ -43,29 +44,36 @@ export function join(near: Socket, far: FarSide): Promise<Error | undefined> {
       endNear(near, far);
       closed();
     }
-    near.pipe(far);
-    far.pipe(near);
+    pump(near, far);
+    // a stream that is reset ends for its reader too; that end is no FIN
+    pump(far, near, () => !isReset(far));
   });
 }
 
 /** Ends a side so that its peer sees a reset, never an orderly end. */
 export function reset(side: FarSide): void {
   if (side.destroyed) return;
-  if ('rstCode' in side) side.close(constants.NGHTTP2_CANCEL);
-  else side.resetAndDestroy();
+  if (!('rstCode' in side)) {
+    side.resetAndDestroy();
+    return;
+  }
+  // close() ends the writable side first, which would send END_STREAM: an orderly end to the peer
+  side._final = (done) => done();
+  side.close(constants.NGHTTP2_CANCEL);
 }
 
 /** The far side is gone for good: what it sent is still delivered, what it can no longer take is not waited for. */
 function endNear(near: Socket, far: FarSide): void {
   if (near.destroyed) return;
-  if (!isOrderly(far)) near.resetAndDestroy();
+  if (isReset(far)) near.resetAndDestroy();
   else if (near.writableFinished) near.destroy();
   else near.end(() => near.destroy());
 }
 
-function isOrderly(far: FarSide): boolean {
-  if ('rstCode' in far) return far.rstCode === undefined || far.rstCode === constants.NGHTTP2_NO_ERROR;
-  return isFinished(far);
+/** A TCP side is reset when it is gone before both directions ended; a stream says so by its code. */
+function isReset(far: FarSide): boolean {
+  if ('rstCode' in far) return far.rstCode !== undefined && far.rstCode !== constants.NGHTTP2_NO_ERROR;
+  return far.destroyed && !isFinished(far);
 }
 
 function isFinished(side: Socket): boolean {
