@@ -4,9 +4,10 @@
  * Invariants
  *  - Never in clear: an address with another scheme than https is refused.
  *  - The token file is read for every call, the root file for every channel: both are rotated under us.
- *  - A server is accepted by its address' host name, or by the alternative name when one is given.
+ *  - A server is accepted by its address' host name or IP, or by the alternative name when one is given.
  */
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { type ChannelOptions, Client, credentials, Metadata } from '@grpc/grpc-js';
 import { MeshError } from './errors.ts';
@@ -48,14 +49,17 @@ export async function openGrpcClient(endpoint: GrpcEndpoint): Promise<Client> {
   const target = parseGrpcAddress(endpoint.address);
   const roots = endpoint.roots === undefined ? null : Buffer.from(await readText(endpoint.roots, 'root certificates'));
   const { alternativeHostname } = endpoint;
+  const host = new URL(`https://${target}`).hostname.replace(/^\[|\]$/g, '');
   const tls = credentials.createSsl(roots, null, null, {
-    checkServerIdentity(host: string, certificate: PeerCertificate) {
+    checkServerIdentity(_serverName: string, certificate: PeerCertificate) {
       const error = checkServerIdentity(host, certificate);
       if (error === undefined || alternativeHostname === undefined) return error;
       return checkServerIdentity(alternativeHostname, certificate);
     },
   });
-  return new Client(target, tls, CHANNEL_OPTIONS);
+  // RFC 6066 section 3 allows no IP address as server name; the check above goes by `host` all the same.
+  const serverName = isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': alternativeHostname ?? 'localhost' };
+  return new Client(target, tls, { ...CHANNEL_OPTIONS, ...serverName });
 }
 
 /** Metadata of one call. Rejects with ERR_CONFIG when the token cannot be read. */

@@ -16,8 +16,8 @@ export interface GrpcServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** 4 MiB: requests are small; only a list of names kept over a reconnect can be long. */
-const MAX_RECEIVE_BYTES = 4 * 1024 * 1024;
+/** A reconnecting subscriber names everything it has, about 80 bytes each: room for 800 000 resources. */
+const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 /** Streams that did not end by then are cut at shutdown. */
 const SHUTDOWN_MS = 1_000;
 

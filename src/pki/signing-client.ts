@@ -2,9 +2,10 @@
  * Certificates by the control plane's signing service.
  *
  * Each call makes a fresh key and sends a request for it; the answer is checked before anybody sees it.
- * A channel lives until its root certificates change.
+ * A channel lives until its root certificates change or its server cannot be reached: the next call then tries anew
+ * and does not sit out the channel's own back-off.
  */
-import type { Client, ServiceError } from '@grpc/grpc-js';
+import { type Client, type ServiceError, status } from '@grpc/grpc-js';
 import { errorMessage, MeshError } from '../core/errors.ts';
 import { callMetadata, type GrpcEndpoint, openGrpcClient, readText } from '../core/grpc-endpoint.ts';
 import { type Identity, identityUri } from '../model/identity.ts';
@@ -52,12 +53,17 @@ export class SigningClient implements CertificateSource, AsyncDisposable {
       const answer = await this.#call(client, request, metadata, signal);
       return Svid.parse(identity, key, decodeCertificateAnswer(answer));
     } catch (cause) {
+      if (isUnavailable(cause)) this.#closeChannel();
       if (cause instanceof MeshError && cause.code === 'ERR_CA') throw cause;
       throw new MeshError('ERR_CA', `signing request failed: ${errorMessage(cause)}`, { cause });
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closeChannel();
+  }
+
+  #closeChannel(): void {
     this.#channel?.client.close();
     this.#channel = undefined;
   }
@@ -97,4 +103,8 @@ export class SigningClient implements CertificateSource, AsyncDisposable {
     this.#channel = { client, roots };
     return client;
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === status.UNAVAILABLE;
 }

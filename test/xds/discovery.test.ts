@@ -99,11 +99,11 @@ async function startControl(
   const store = parts.store ?? (await ResourceStore.create());
   const options = { trustDomain: 'cluster.local', clock: systemClock };
   const authority = parts.authority ?? (await CertificateAuthority.ephemeral(options));
-  const { key, certChainPem } = await authority.issueServer(['localhost']);
+  const { key, certChainPem } = await authority.issueServer(['localhost'], ['127.0.0.1']);
   const grpc = createGrpcServer();
   const service = addDiscoveryService(grpc, { store, authenticator, clock: systemClock, log: silentLogger });
   const tls = { privateKeyPem: key.reveal(), certChainPem };
-  const server = await startGrpcServer(grpc, { host: '127.0.0.1', port: parts.port ?? 0, ...tls });
+  const server = await startGrpcServer(grpc, { host: '0.0.0.0', port: parts.port ?? 0, ...tls });
   return {
     port: server.port,
     store,
@@ -125,12 +125,20 @@ class Tunnel implements AsyncDisposable {
 
   constructor(
     control: Control,
-    overrides: { roots?: string; token?: string; namespace?: string; mode?: 'on-demand' } = {},
+    overrides: {
+      roots?: string;
+      token?: string;
+      namespace?: string;
+      mode?: 'on-demand';
+      host?: string;
+      alternativeHostname?: string;
+    } = {},
   ) {
     const namespace = overrides.namespace ?? 'istio-system';
     this.client = new DiscoveryClient({
       endpoint: {
-        address: `https://localhost:${control.port}`,
+        address: `https://${overrides.host ?? 'localhost'}:${control.port}`,
+        ...(overrides.alternativeHostname !== undefined && { alternativeHostname: overrides.alternativeHostname }),
         roots: { text: overrides.roots ?? control.authority.rootsPem },
         token: overrides.token === '' ? undefined : { text: overrides.token ?? TOKEN },
         headers: { clusterid: 'Kubernetes' },
@@ -244,6 +252,15 @@ test('a client on demand gets what it asks for, and hears of what there is not',
   t.is(tunnel.names.size, 2);
 });
 
+const isReady = test.macro(async (t: ExecutionContext, overrides: ConstructorParameters<typeof Tunnel>[1]) => {
+  await using control = await startControl();
+  await using tunnel = new Tunnel(control, overrides);
+  await tunnel.client.ready;
+  t.deepEqual(tunnel.ended, []);
+});
+test('a server is found by its IP address', isReady, { host: '127.0.0.1' });
+test('a server may show the alternative name', isReady, { host: '127.0.0.2', alternativeHostname: 'localhost' });
+
 const refused = test.macro(
   async (t: ExecutionContext, overrides: ConstructorParameters<typeof Tunnel>[1] | 'wrong root') => {
     await using control = await startControl();
@@ -258,6 +275,7 @@ const refused = test.macro(
   },
 );
 test('control: a server of another root is not believed', refused, 'wrong root');
+test('control: a server of another address is not believed', refused, { host: '127.0.0.2' });
 test('control: a client without a token gets nothing', refused, { token: '' });
 test('control: a client with a false token gets nothing', refused, { token: 'forged' });
 test('control: a client that claims another namespace gets nothing', refused, { namespace: 'other' });
