@@ -110,6 +110,7 @@ export class CertificateCache implements AsyncDisposable {
     for (const entry of this.#entries.values()) {
       if (entry.failures === 0 || entry.underWay) continue;
       entry.failures = 0;
+      entry.error = undefined; // askers wait for this attempt
       entry.dueMs = this.#options.clock.monotonicMs();
     }
     this.#pump();

@@ -218,7 +218,7 @@ export class DeltaSession implements Disposable {
     state.unanswered = { nonce, generation };
     state.lastNonce = nonce;
     state.sentGeneration = generation;
-    const resources = found.map((resource) => (state.wildcard ? resource.encoded : resource.encodedWithAliases));
+    const resources = found.map((resource) => (state.wildcard ? resource.encoded : resource.encodedWithAliases()));
     return { typeUrl: state.typeUrl, nonce, systemVersion: String(generation), resources, removed };
   }
 }

@@ -88,12 +88,18 @@ function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps;
   let subscriber: Subscriber | undefined;
   let blocked = false;
   const push = (): void => {
-    while (!blocked && subscriber && call.writable) {
-      const response = subscriber.session.next();
-      if (!response) return;
-      const bytes = encodeDeltaResponse(response);
-      deps.onPush?.(response.typeUrl, bytes.length);
-      blocked = !call.write(bytes);
+    try {
+      while (!blocked && subscriber && call.writable) {
+        const response = subscriber.session.next();
+        if (!response) return;
+        const bytes = encodeDeltaResponse(response);
+        deps.onPush?.(response.typeUrl, bytes.length);
+        blocked = !call.write(bytes);
+      }
+    } catch (error) {
+      // Runs inside a commit of the store: what one subscriber breaks must not reach the others.
+      deps.log.error('push failed', { id: subscriber?.node.id, error: errorMessage(error) });
+      fail(call, status.INTERNAL, 'internal error');
     }
   };
   call.on('drain', () => {
@@ -108,7 +114,7 @@ function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps;
     subscriber = undefined;
   };
   const join = (request: DeltaRequest): boolean => {
-    const check = checkNode(request.node, caller.namespace);
+    const check = checkNode(request.node, caller);
     if (!check.ok) {
       const code = check.kind === 'denied' ? status.PERMISSION_DENIED : status.INVALID_ARGUMENT;
       fail(call, code, check.message);

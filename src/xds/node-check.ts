@@ -22,8 +22,11 @@ export function tunnelNodeId(parts: { ip: string; pod: string; namespace: string
   return `ztunnel~${ip}~${pod}.${namespace}~${namespace}.svc.cluster.local`;
 }
 
-/** Refuses a node whose id has another shape, or that claims another namespace than the caller was proven to be in. */
-export function checkNode(info: NodeInfo | undefined, callerNamespace: string): NodeCheck {
+/** Refuses a node whose id has another shape, or that claims another account than the caller was proven to be. */
+export function checkNode(
+  info: NodeInfo | undefined,
+  caller: { readonly namespace: string; readonly serviceAccount: string },
+): NodeCheck {
   if (!info) return invalid('missing node information');
   if (info.id.length > MAX_ID_LENGTH) return invalid('node id is too long');
   const parts = info.id.split('~');
@@ -34,12 +37,11 @@ export function checkNode(info: NodeInfo | undefined, callerNamespace: string): 
   const dot = pod.lastIndexOf('.');
   const claimed = info.metadata.NAMESPACE;
   const namespace = typeof claimed === 'string' && claimed !== '' ? claimed : pod.slice(dot + 1);
-  if (namespace !== callerNamespace) {
-    return {
-      ok: false,
-      kind: 'denied',
-      message: `node claims namespace ${namespace}, the caller is in ${callerNamespace}`,
-    };
+  const account = info.metadata.SERVICE_ACCOUNT;
+  if (namespace !== caller.namespace || (typeof account === 'string' && account !== caller.serviceAccount)) {
+    const claims = `${namespace}/${typeof account === 'string' ? account : '*'}`;
+    const message = `node claims to be ${claims}, the caller is ${caller.namespace}/${caller.serviceAccount}`;
+    return { ok: false, kind: 'denied', message };
   }
   const nodeName = info.metadata.NODE_NAME;
   const podName = dot < 0 ? pod : pod.slice(0, dot);

@@ -25,9 +25,10 @@ export interface ResourceInput {
 export interface StoredResource extends Required<Omit<ResourceInput, 'node'>> {
   readonly node: string;
   readonly version: string;
-  /** As part of a response, without and with aliases. */
+  /** As part of a response, without aliases. */
   readonly encoded: Uint8Array;
-  readonly encodedWithAliases: Uint8Array;
+  /** The same with aliases, for subscribers on demand; made when the first one needs it. */
+  encodedWithAliases(): Uint8Array;
 }
 
 /** Names that one commit changed or deleted, by type. */
@@ -146,7 +147,11 @@ export class ResourceStore {
     const version = typeUrl === ADDRESS_TYPE ? this.#hash(bytes).toString(16) : '';
     const resource: DeltaResource = { name, version, aliases: [], typeUrl, bytes };
     const encoded = encodeResource(resource);
-    const encodedWithAliases = aliases.length === 0 ? encoded : encodeResource({ ...resource, aliases });
+    let withAliases: Uint8Array | undefined = aliases.length === 0 ? encoded : undefined;
+    const encodedWithAliases = (): Uint8Array => {
+      withAliases ??= encodeResource({ ...resource, aliases });
+      return withAliases;
+    };
     return { name, bytes, aliases, memberOf, node, version, encoded, encodedWithAliases };
   }
 

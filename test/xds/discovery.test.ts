@@ -1,4 +1,5 @@
 /** The discovery client against the discovery server: one process, real gRPC over TLS on loopback. */
+import { connect, createServer, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { createGrpcServer, type GrpcServer, startGrpcServer } from '../../src/core/grpc-server.ts';
 import { silentLogger } from '../../src/core/logger.ts';
@@ -94,7 +95,7 @@ interface Control extends AsyncDisposable {
 }
 
 async function startControl(
-  parts: { store?: ResourceStore; authority?: CertificateAuthority; port?: number } = {},
+  parts: { store?: ResourceStore; authority?: CertificateAuthority; port?: number; host?: string } = {},
 ): Promise<Control> {
   const store = parts.store ?? (await ResourceStore.create());
   const options = { trustDomain: 'cluster.local', clock: systemClock };
@@ -103,7 +104,7 @@ async function startControl(
   const grpc = createGrpcServer();
   const service = addDiscoveryService(grpc, { store, authenticator, clock: systemClock, log: silentLogger });
   const tls = { privateKeyPem: key.reveal(), certChainPem };
-  const server = await startGrpcServer(grpc, { host: '0.0.0.0', port: parts.port ?? 0, ...tls });
+  const server = await startGrpcServer(grpc, { host: parts.host ?? '127.0.0.1', port: parts.port ?? 0, ...tls });
   return {
     port: server.port,
     store,
@@ -235,6 +236,34 @@ test('a restarted server finds its client with what it had, and sends only what 
   t.is(second.service.subscribers().length, 1);
 });
 
+test('a connection that breaks at any moment costs nothing but time', async (t) => {
+  await using control = await startControl();
+  const cuts = new Set<Socket>();
+  const relay = createServer((down) => {
+    const up = connect(control.port, '127.0.0.1');
+    for (const socket of [down, up]) {
+      cuts.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => cuts.delete(socket));
+    }
+    down.pipe(up).pipe(down);
+  });
+  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => relay.close());
+  const address = relay.address();
+  const port = typeof address === 'object' && address ? address.port : 0;
+  await using tunnel = new Tunnel({ ...control, port });
+  await tunnel.client.ready;
+  for (let i = 0; i < 5; i += 1) {
+    for (const socket of cuts) socket.resetAndDestroy();
+    control.store.set(ADDRESS_TYPE, workloadResource(workload(`w${i}`)));
+    control.store.delete(ADDRESS_TYPE, `Kubernetes//Pod/shop/w${i - 1}`);
+    control.store.commit();
+    await until(t, `change ${i}`, () => tunnel.names.has(`Kubernetes//Pod/shop/w${i}`) && tunnel.names.size === 1);
+  }
+  t.true(tunnel.ended.length >= 5);
+});
+
 test('a client on demand gets what it asks for, and hears of what there is not', async (t) => {
   await using control = await startControl();
   const { store } = control;
@@ -252,8 +281,8 @@ test('a client on demand gets what it asks for, and hears of what there is not',
   t.is(tunnel.names.size, 2);
 });
 
-const isReady = test.macro(async (t: ExecutionContext, overrides: ConstructorParameters<typeof Tunnel>[1]) => {
-  await using control = await startControl();
+const isReady = test.macro(async (t: ExecutionContext, overrides: { host: string; alternativeHostname?: string }) => {
+  await using control = await startControl({ host: overrides.host });
   await using tunnel = new Tunnel(control, overrides);
   await tunnel.client.ready;
   t.deepEqual(tunnel.ended, []);
@@ -262,8 +291,9 @@ test('a server is found by its IP address', isReady, { host: '127.0.0.1' });
 test('a server may show the alternative name', isReady, { host: '127.0.0.2', alternativeHostname: 'localhost' });
 
 const refused = test.macro(
-  async (t: ExecutionContext, overrides: ConstructorParameters<typeof Tunnel>[1] | 'wrong root') => {
-    await using control = await startControl();
+  async (t: ExecutionContext, overrides: { host?: string; token?: string; namespace?: string } | 'wrong root') => {
+    const host = typeof overrides === 'object' ? overrides.host : undefined;
+    await using control = await startControl(host === undefined ? {} : { host });
     control.store.set(ADDRESS_TYPE, workloadResource(workload('a')));
     control.store.commit();
     const stranger = await CertificateAuthority.ephemeral({ trustDomain: 'cluster.local', clock: systemClock });
