@@ -5,7 +5,9 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Netns } from 'culvert-netns';
+import { ensureBpffs, ensureBpffs } from '../bpf/index.ts';
 import type { Clock } from '../core/clock.ts';
+import { errorMessage, errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { createCgroup, ensureCgroup2 } from './cgroup.ts';
 import { ClusterApi } from './cluster-api.ts';
@@ -50,6 +52,8 @@ export async function superviseCluster(options: SupervisorOptions, signal: Abort
   stack.use(startClusterDns(fabric, [plan.gateway4, plan.gateway6], view, log));
   stack.use(new ServiceProxy(plan, api, log));
   if (options.mesh) {
+    // Here and not in the agents: what they mount is seen by themselves only, and their pins would end with them.
+    await ensureBpffs().catch((error: unknown) => log.warn('eBPF capture is off', { error: errorMessage(error) }));
     const onComponents = options.onComponents.bind(options);
     stack.use(await startMesh({ ...options.mesh, plan, clock, log, cgroup2, onComponents }, api, signal));
   }
