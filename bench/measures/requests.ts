@@ -29,7 +29,7 @@ export async function measureRequests(pods: BenchPods, load: RequestLoad): Promi
       '-s',
       script,
       ...(load.keepAlive ? [] : ['-H', 'Connection: close']),
-      `http://${pods.serverIp}:${HTTP_PORT}/1k`,
+      `http://${pods.httpIp}:${HTTP_PORT}/1k`,
     ],
     (load.seconds + 30) * 1_000,
   );

@@ -5,7 +5,7 @@ const IPERF_PORT = 5201;
 
 export async function measureThroughput(pods: BenchPods, streams: number, seconds: number): Promise<number> {
   const output = await pods.inClient(
-    ['iperf3', '-J', '-c', pods.serverIp, '-p', String(IPERF_PORT), '-P', String(streams), '-t', String(seconds)],
+    ['iperf3', '-J', '-c', pods.bulkIp, '-p', String(IPERF_PORT), '-P', String(streams), '-t', String(seconds)],
     (seconds + 20) * 1_000,
   );
   const report = JSON.parse(output) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
