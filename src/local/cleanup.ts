@@ -10,9 +10,9 @@ import type { ClusterPlan } from './cluster-plan.ts';
 import { findState, isSupervised } from './cluster-state.ts';
 import { listNamespaces, removeNamespaces } from './network.ts';
 
-/** Pins of the capture programs of a cluster. */
+/** Pins of the capture programs of a cluster. The bpf file system takes no dots. */
 export function pinRoot(plan: ClusterPlan): string {
-  return join('/sys/fs/bpf', plan.prefix);
+  return join('/sys/fs/bpf', plan.prefix.replaceAll('.', '_'));
 }
 
 const SUPERVISOR_GRACE_MS = 20_000;

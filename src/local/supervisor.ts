@@ -5,9 +5,9 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Netns } from 'culvert-netns';
-import { ensureBpffs, ensureBpffs } from '../bpf/index.ts';
+import { ensureBpffs } from '../bpf/index.ts';
 import type { Clock } from '../core/clock.ts';
-import { errorMessage, errorMessage } from '../core/errors.ts';
+import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { createCgroup, ensureCgroup2 } from './cgroup.ts';
 import { ClusterApi } from './cluster-api.ts';
