@@ -112,9 +112,11 @@ export async function supervise(options: ClusterOptions, env: NodeJS.ProcessEnv,
     supervisor: { pid: process.pid, startTime },
     components: [],
   };
-  const update = async (change: Partial<ClusterState>): Promise<void> => {
+  let written = Promise.resolve();
+  const update = (change: Partial<ClusterState>): Promise<void> => {
     state = { ...state, ...change };
-    await writeState(plan.stateDir, state);
+    written = written.catch(() => {}).then(() => writeState(plan.stateDir, state));
+    return written;
   };
   await update({});
   try {
@@ -133,6 +135,7 @@ export async function supervise(options: ClusterOptions, env: NodeJS.ProcessEnv,
     await update({ phase: 'stopping' });
     await removeCluster(plan);
   } catch (error) {
+    if (signal.aborted) return await removeCluster(plan);
     log.logger.error('the cluster failed', { error: String(error) });
     await removeRuntime(plan);
     await update({ phase: 'failed', error: String(error) });
