@@ -16,7 +16,10 @@ export interface GrpcServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** A reconnecting subscriber names everything it has, about 80 bytes each: room for 800 000 resources. */
+/**
+ * A reconnecting subscriber names everything it has, about 80 bytes each: room for 800 000 resources. Services read a
+ * message after they have authenticated its sender.
+ */
 const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
 /** Calls may end within this time at shutdown; streams never do by themselves and are cut then. */
 const SHUTDOWN_MS = 250;

@@ -3,8 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
-import type { TextSource } from '../../src/core/grpc-endpoint.ts';
+import { callMetadata, openGrpcClient, type TextSource } from '../../src/core/grpc-endpoint.ts';
 import { createGrpcServer, type GrpcServer, startGrpcServer } from '../../src/core/grpc-server.ts';
 import { silentLogger } from '../../src/core/logger.ts';
 import { systemClock } from '../../src/core/system-clock.ts';
@@ -159,6 +160,26 @@ test('control: a server of another root is not asked', async (t) => {
   await using signing = client(control, { roots: { text: other.rootsPem } });
   await t.throwsAsync(signing.fetch(cart, patient()), { code: 'ERR_CA' });
   t.deepEqual(control.results, []);
+});
+
+test('control: a large message is refused, of strangers unread', async (t) => {
+  await using control = await startControl();
+  const roots = { text: control.authority.rootsPem };
+  for (const [token, code] of [
+    ['good-token', status.INVALID_ARGUMENT],
+    ['forged', status.UNAUTHENTICATED],
+  ] as const) {
+    const endpoint = { address: `localhost:${control.port}`, roots, token: { text: token }, headers: {} };
+    const grpc = await openGrpcClient(endpoint);
+    const path = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
+    const metadata = await callMetadata(endpoint);
+    const same = (bytes: Buffer): Buffer => bytes;
+    const error = await new Promise<ServiceError | null>((resolve) => {
+      grpc.makeUnaryRequest(path, same, same, Buffer.alloc(8_000_000), metadata, (refusal) => resolve(refusal));
+    });
+    t.is(error?.code, code);
+    grpc.close();
+  }
 });
 
 test('a replaced root file is seen by the next request', async (t) => {
