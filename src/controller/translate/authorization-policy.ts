@@ -81,17 +81,19 @@ function accepted(action: 'ALLOW' | 'DENY', found: Findings, inertRules: number)
     );
   }
   if (found.invalid.size > 0) parts.push(`Values that cannot be used: ${[...found.invalid].join(', ')}.`);
-  parts.push(consequence(action, inertRules));
+  parts.push(consequence(action, found.http.size > 0 ? 'HTTP attributes' : 'such values', inertRules));
   return { type, status: 'True', reason: 'UnsupportedValue', message: parts.join(' ') };
 }
 
-function consequence(action: 'ALLOW' | 'DENY', inertRules: number): string {
+function consequence(action: 'ALLOW' | 'DENY', what: string, inertRules: number): string {
   if (action === 'ALLOW') {
-    return 'Within an ALLOW policy, rules matching HTTP attributes are omitted. This will be more restrictive than requested.';
+    const verb = what === 'HTTP attributes' ? 'matching' : 'with';
+    return `Within an ALLOW policy, rules ${verb} ${what} are omitted. This will be more restrictive than requested.`;
   }
   if (inertRules > 0) {
-    return 'DENY rules with nothing but HTTP attributes have no effect. This will be less restrictive than requested.';
+    return `DENY rules with nothing but ${what} have no effect. This will be less restrictive than requested.`;
   }
+  if (what !== 'HTTP attributes') return 'The rest of the DENY policy is enforced.';
   return 'DENY policy with HTTP attributes is enforced without the HTTP rules. This will be more restrictive than requested.';
 }
 

@@ -46,7 +46,9 @@ export function translateEntryServices(
   const fields = allocated.length > 0 ? { addresses: allocated.map(({ host, ip }) => ({ host, value: ip })) } : {};
   const status: StatusPatch = { kind: KIND, key: { namespace, name }, conditions, fields };
   // One address that cannot be read makes the entry say something else than it means.
-  if (addresses.length < given.length) return { infos: [], status };
+  if (addresses.length < given.length) {
+    return { infos: [], status: { ...status, conditions: [...conditions, UNREADABLE_ADDRESS] } };
+  }
   const ports = spec.ports ?? [];
   const infos = spec.hosts.map((hostname): ServiceInfo => {
     const own = allocated.filter(({ host }) => host === hostname).map(({ ip }) => parseAddress(ip, around.network));
@@ -81,6 +83,13 @@ export function translateEntryServices(
   });
   return { infos, status };
 }
+
+const UNREADABLE_ADDRESS: ConditionValue = {
+  type: 'culvert.dev/Served',
+  status: 'False',
+  reason: 'InvalidAddress',
+  message: 'spec.addresses has one that is neither an IP address nor a block of them: the entry takes no effect',
+};
 
 const WILDCARD_WITHOUT_WAYPOINT: ConditionValue = {
   type: 'istio.io/WaypointMissing',

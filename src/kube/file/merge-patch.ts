@@ -14,7 +14,10 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return result;
 }
 
-/** Two patches as one: nulls stay, so that they still remove when the result is applied. */
+/**
+ * Two patches as one: nulls stay, so that they still remove when the result is applied. Fields keep their shape: what
+ * one patch writes as a map the other does not write as a plain value.
+ */
 export function composePatches(first: unknown, second: unknown): unknown {
   if (!isObject(second) || !isObject(first)) return second;
   const result: Record<string, unknown> = { ...first };

@@ -1,0 +1,31 @@
+/** Snapshots for tests, from plain objects. */
+import type { KubeObject } from '../kube/index.ts';
+import { findKind } from '../schema/index.ts';
+import type { Resources } from './resources.ts';
+
+const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed'>>> = {
+  Namespace: 'namespaces',
+  Node: 'nodes',
+  Pod: 'pods',
+  Service: 'services',
+  Secret: 'secrets',
+  EndpointSlice: 'endpointSlices',
+  WorkloadEntry: 'workloadEntries',
+  ServiceEntry: 'serviceEntries',
+  AuthorizationPolicy: 'authorizationPolicies',
+  PeerAuthentication: 'peerAuthentications',
+  Gateway: 'gateways',
+  GatewayClass: 'gatewayClasses',
+};
+
+export function resourcesOf(objects: readonly KubeObject[]): Resources {
+  const lists: Record<string, KubeObject[]> = { notServed: [] };
+  for (const field of Object.values(FIELDS)) lists[field] = [];
+  for (const object of objects) {
+    const group = object.apiVersion.includes('/') ? (object.apiVersion.split('/')[0] ?? '') : '';
+    const field = FIELDS[object.kind];
+    if (field) lists[field]?.push(object);
+    else if (findKind(group, object.kind)?.serving === 'not-served') lists.notServed?.push(object);
+  }
+  return lists as unknown as Resources; // fixtures are checked by their kinds' schemas
+}
