@@ -222,3 +222,30 @@ test('ten thousand objects in one folder are read, and one edit among them is fo
   await eventually(() => heard.length > 0);
   t.deepEqual(heard, ['late']);
 });
+
+test('what was written on an object goes with it, also while its writer was away', async (t) => {
+  await using h = await openHarness();
+  const key = { namespace: 'shop', name: 'one' };
+  const overlay = (manager: string) => join(h.directory, `.overlay/${manager}/Pod.core/shop/one.json`);
+  const exists = (file: string) =>
+    readFile(file).then(
+      () => true,
+      () => false,
+    );
+  await h.put('a.yaml', podYaml('one'));
+  await eventually(() => h.source.find(PODS, key) !== undefined);
+  for (const manager of ['here', 'away']) {
+    await h.writer(manager).patchAnnotations(PODS, key, { by: manager });
+    await eventually(() => h.source.find(PODS, key)?.metadata.annotations?.by === manager || manager === 'away');
+  }
+  await rename(overlay('away'), join(h.directory, 'kept'));
+  await rename(join(h.directory, 'a.yaml'), join(h.directory, 'b.yaml'));
+  await rm(join(h.directory, 'b.yaml'));
+  await eventually(async () => !(await exists(overlay('here'))));
+  await rename(join(h.directory, 'kept'), overlay('away'));
+  h.writer('away');
+  await eventually(async () => !(await exists(overlay('away'))));
+  await h.put('a.yaml', podYaml('one'));
+  await eventually(() => h.source.find(PODS, key) !== undefined);
+  t.is(h.source.find(PODS, key)?.metadata.annotations, undefined);
+});

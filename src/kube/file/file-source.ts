@@ -13,7 +13,7 @@ import type { GroupKind, Informer, KubeObject, KubeSource, WatchOptions } from '
 import { FileInformer } from './file-informer.ts';
 import { type FileChange, FileTree } from './file-tree.ts';
 import { type ManifestProblem, type ObjectCheck, parseManifest } from './manifest.ts';
-import { kindKey } from './object-key.ts';
+import { kindKey, type ObjectKey } from './object-key.ts';
 import { ObjectStore, type StoreChange } from './object-store.ts';
 import { OBJECTS_FOLDER, OVERLAY_FOLDER, parseOverlay } from './overlay-file.ts';
 
@@ -33,6 +33,7 @@ export class FileSource implements KubeSource {
   readonly #informers = new Map<string, FileInformer>();
   readonly #refused = new Map<string, ManifestProblem>();
   readonly #problemListeners = new Set<() => void>();
+  readonly #removalListeners = new Set<(key: ObjectKey) => void>();
   #reported = new Set<string>();
   #tree: FileTree | undefined;
 
@@ -87,15 +88,30 @@ export class FileSource implements KubeSource {
     return { [Symbol.dispose]: () => void this.#problemListeners.delete(listener) };
   }
 
+  /** Calls back with the key of every object that is gone, of any kind. */
+  onRemoved(listener: (key: ObjectKey) => void): Disposable {
+    this.#removalListeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#removalListeners.delete(listener) };
+  }
+
+  /** Present state by key. */
+  has(key: ObjectKey): boolean {
+    return this.#store.find(key) !== undefined;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#tree?.[Symbol.asyncDispose]();
     this.#informers.clear();
     this.#problemListeners.clear();
+    this.#removalListeners.clear();
   }
 
   #onChanges(files: readonly FileChange[]): void {
     const changed = this.#store.apply(files.map((file) => this.#toChange(file)));
     this.#report();
+    for (const key of changed) {
+      if (!this.#store.find(key)) for (const listener of [...this.#removalListeners]) listener(key);
+    }
     for (const informer of [...this.#informers.values()]) informer.notify(changed, (error) => this.#onListener(error));
   }
 

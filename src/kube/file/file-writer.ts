@@ -6,6 +6,8 @@
  *  - A reader never sees a half-written file: every write is a rename.
  *  - Writes to one object are done in the order they were asked for; a write that changes nothing is not done.
  *  - A field manager is one process: two processes never share a manager name.
+ *  - What was written on an object goes with it, so that one made anew under its name starts clean. An object is gone
+ *    when it is still gone after `GONE_MS`: moving its file is no end.
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -16,13 +18,15 @@ import type { GroupKind, KubeObject, KubeWriter, MergePatch } from '../port.ts';
 import type { FileSource } from './file-source.ts';
 import { composePatches } from './merge-patch.ts';
 import { kindKey, type ObjectKey, objectKeyOf } from './object-key.ts';
-import { keyPath, OVERLAY_FOLDER, objectPath, overlayPath, parseOverlay } from './overlay-file.ts';
+import { keyPath, OVERLAY_FOLDER, objectPath, overlayKey, overlayPath, parseOverlay } from './overlay-file.ts';
 
 export interface FileWriterOptions {
   readonly source: FileSource;
   /** Names the writer: `culvert-controller`, `culvert-cni-<node>`. A name for files: letters, digits, `.`, `-`, `_`. */
   readonly manager: string;
 }
+
+const GONE_MS = 1_000;
 
 export class FileWriter implements KubeWriter {
   readonly #source: FileSource;
@@ -33,6 +37,8 @@ export class FileWriter implements KubeWriter {
   constructor({ source, manager }: FileWriterOptions) {
     this.#source = source;
     this.#manager = manager;
+    source.onRemoved((key) => void setTimeout(() => this.#forgetOwn(key), GONE_MS).unref());
+    void this.#sweep();
   }
 
   patchStatus(kind: GroupKind, key: NamespacedName, patch: MergePatch): Promise<void> {
@@ -78,6 +84,24 @@ export class FileWriter implements KubeWriter {
     for (const manager of managers) {
       await rm(join(this.#source.directory, OVERLAY_FOLDER, manager, keyPath(key)), { force: true });
     }
+  }
+
+  /** Removes what this manager wrote on objects that went while it did not run. */
+  async #sweep(): Promise<void> {
+    const root = join(this.#source.directory, OVERLAY_FOLDER, this.#manager);
+    const files = await readdir(root, { recursive: true }).catch(() => []);
+    for (const file of files) {
+      const [kind, namespace, name, ...rest] = file.split('/');
+      if (!kind || !namespace || !name?.endsWith('.json') || name.startsWith('.') || rest.length > 0) continue;
+      this.#forgetOwn(overlayKey(kind, namespace, name));
+    }
+  }
+
+  #forgetOwn(key: ObjectKey): void {
+    if (this.#source.has(key)) return;
+    this.#inOrder(overlayPath(this.#manager, key), async (path) => {
+      if (!this.#source.has(key)) await rm(join(this.#source.directory, path), { force: true });
+    }).catch(() => undefined); // stays behind; it counts for nothing while the object is away
   }
 
   /** Runs `work` after everything asked before for the same file. */

@@ -27,11 +27,16 @@ export function keyPath({ kind, namespace, name }: ObjectKey): string {
   return `${segment(kind)}/${segment(namespace === '' ? CLUSTER_SCOPE : namespace)}/${segment(name)}.json`;
 }
 
+/** The key that the last three parts of a path stand for. */
+export function overlayKey(kind: string, namespace: string, file: string): ObjectKey {
+  return { kind, namespace: namespace === CLUSTER_SCOPE ? '' : namespace, name: file.slice(0, -'.json'.length) };
+}
+
 /** Reads an overlay file; the answer is a reason when it is none. */
 export function parseOverlay(path: string, text: string): Overlay | string {
   const [, manager, kind, namespace, file, ...rest] = path.split('/');
   if (!manager || !kind || !namespace || !file || rest.length > 0) return 'is not an overlay path';
-  const key = { kind, namespace: namespace === CLUSTER_SCOPE ? '' : namespace, name: file.slice(0, -'.json'.length) };
+  const key = overlayKey(kind, namespace, file);
   let value: unknown;
   try {
     value = JSON.parse(text);
