@@ -11,6 +11,7 @@ import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource } f
 import type { ConditionValue, StatusPatch } from '../ir.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { type AuthorizationPolicy, namespaceOf } from '../resources.ts';
+import { isEmpty, matchOf } from './match.ts';
 import type { SelectorPolicy } from './policy-scope.ts';
 
 export interface TranslatedPolicy {
@@ -110,30 +111,6 @@ class Findings {
     for (const one of other.http) this.http.add(one);
     for (const one of other.invalid) this.invalid.add(one);
   }
-}
-
-const EMPTY: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-};
-
-/** A match of the given fields only. */
-export function matchOf(fields: Partial<Match>): Match {
-  return { ...EMPTY, ...fields };
-}
-
-function isEmpty(match: Match): boolean {
-  return Object.values(match).every((values) => values.length === 0);
 }
 
 function translateRule({ from = [], to = [], when = [] }: AuthorizationRule, namespace: string, found: Findings): Rule {

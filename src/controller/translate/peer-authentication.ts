@@ -7,7 +7,7 @@
 import { type Authorization, authorizationKey, type Rule } from '../../model/authorization.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { byAge, namespaceOf, type PeerAuthentication } from '../resources.ts';
-import { matchOf } from './authorization-policy.ts';
+import { matchOf } from './match.ts';
 import { isSubset, type Labels } from './selector.ts';
 
 type Mode = 'UNSET' | 'DISABLE' | 'PERMISSIVE' | 'STRICT';
