@@ -1,0 +1,108 @@
+/**
+ * Probes of the node's kubelet pass the capture: what a process of the node itself sends to an enrolled pod gets a source
+ * address that the pods' rules let through. Forwarded traffic keeps its address and is captured.
+ * Source: Istio host rules for probes; nft(8). Set elements carry the pod's UID as comment.
+ */
+import { errorMessage } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import { ipFamily } from '../../model/ip.ts';
+import { mustRun, PROBE_SOURCE, type RunCommand } from '../redirect/index.ts';
+
+export interface ProbeEntry {
+  readonly ip: string;
+  readonly uid: string;
+}
+
+const TABLE = 'inet istio-ambient-nat';
+const SETS = { 4: 'istio-inpod-probes-v4', 6: 'istio-inpod-probes-v6' } as const;
+const NFT = ['nft', '-f', '-'] as const;
+/** A local socket has an owner, a forwarded packet has none and matches no range. */
+const LOCAL_SOCKET = 'meta skuid 0-4294967294';
+
+/** The whole table with empty sets; the sets survive when it is applied again, their elements do not. */
+export function hostRuleset(): string {
+  const lines = [`add table ${TABLE}`, `flush table ${TABLE}`];
+  for (const family of [4, 6] as const) {
+    lines.push(`add set ${TABLE} ${SETS[family]} { type ipv${family}_addr; }`, `flush set ${TABLE} ${SETS[family]}`);
+  }
+  lines.push(`add chain ${TABLE} postrouting { type nat hook postrouting priority 100; policy accept; }`);
+  for (const family of [4, 6] as const) {
+    const ip = family === 4 ? 'ip' : 'ip6';
+    const match = `meta l4proto tcp ${LOCAL_SOCKET} ${ip} daddr @${SETS[family]}`;
+    lines.push(`add rule ${TABLE} postrouting ${match} counter snat ${ip} to ${PROBE_SOURCE[family]}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+export function hostRemoval(): string {
+  return `add table ${TABLE}\ndelete table ${TABLE}\n`;
+}
+
+/** Replaces elements, whoever had them. */
+export function additionText(entries: readonly ProbeEntry[]): string {
+  return entries
+    .map(({ ip, uid }) => {
+      const set = `element ${TABLE} ${SETS[ipFamily(ip)]}`;
+      return `add ${set} { ${ip} }\ndelete ${set} { ${ip} }\nadd ${set} { ${ip} comment "${commentOf(uid)}" }\n`;
+    })
+    .join('');
+}
+
+export function deletionText(ips: readonly string[]): string {
+  return ips
+    .map((ip) => `element ${TABLE} ${SETS[ipFamily(ip)]} { ${ip} }`)
+    .map((element) => `add ${element}\ndelete ${element}\n`)
+    .join('');
+}
+
+/** UIDs come from the API; in nft text they stand between quotes. */
+function commentOf(uid: string): string {
+  return uid.replaceAll(/[^A-Za-z0-9._:-]/g, '_').slice(0, 128);
+}
+
+/** The node's table and the addresses in it; whose an address is, the agent keeps itself. */
+export class HostProbes {
+  readonly #run: RunCommand;
+  readonly #log: Logger;
+  readonly #owners = new Map<string, string>();
+
+  constructor(run: RunCommand, log: Logger) {
+    this.#run = run;
+    this.#log = log;
+  }
+
+  /** Makes table, rules and empty sets. Rejects with ERR_REDIRECT. */
+  async install(): Promise<void> {
+    await this.#apply(hostRuleset());
+    this.#owners.clear();
+  }
+
+  /** The pod's addresses are let through; an address of another pod becomes this one's. Rejects with ERR_REDIRECT. */
+  async add(uid: string, ips: readonly string[]): Promise<void> {
+    const missing = ips.filter((ip) => this.#owners.get(ip) !== uid);
+    if (missing.length === 0) return;
+    await this.#apply(additionText(missing.map((ip) => ({ ip, uid }))));
+    for (const ip of missing) this.#owners.set(ip, uid);
+  }
+
+  /** Takes out what is this pod's; an address that became another's stays. Rejects with ERR_REDIRECT. */
+  async remove(uid: string): Promise<void> {
+    const ips = [...this.#owners].filter(([, owner]) => owner === uid).map(([ip]) => ip);
+    if (ips.length === 0) return;
+    await this.#apply(deletionText(ips));
+    for (const ip of ips) this.#owners.delete(ip);
+  }
+
+  /** Removes the table. Never rejects: what is left does no harm. */
+  async uninstall(): Promise<void> {
+    try {
+      await this.#apply(hostRemoval());
+    } catch (error) {
+      this.#log.warn('the rules for probes stay', { error: errorMessage(error) });
+    }
+  }
+
+  async #apply(input: string): Promise<void> {
+    await mustRun(this.#run, undefined, NFT, { input });
+  }
+}

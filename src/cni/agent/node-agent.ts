@@ -1,0 +1,188 @@
+/**
+ * The node agent: watches pods and namespaces, answers the CNI plugin and the node's tunnels.
+ *
+ * Order of start: host rules, tunnel socket, plugin socket (calls wait), informers, what is already captured, then the
+ * queue and the tunnels. At its end everything that is installed stays: running pods do not notice.
+ * Source: Istio node agent, start order.
+ */
+import { join } from 'node:path';
+import type { Clock } from '../../core/clock.ts';
+import { errorMessage, MeshError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { KubeSource, KubeWriter } from '../../kube/index.ts';
+import type { NamespacedName } from '../../model/address.ts';
+import type { RunCommand } from '../redirect/index.ts';
+import type { AgentMetrics } from './agent-metrics.ts';
+import type { BackendChoice } from './backend-choice.ts';
+import { ClearWatch } from './clear-connections.ts';
+import { EnrolledPods } from './enrolled-pods.ts';
+import type { EnrolmentRules } from './enrolment.ts';
+import { HostProbes } from './host-probes.ts';
+import { servePlugin } from './plugin-server.ts';
+import { keyText, NAMESPACE, type Namespace, POD, type Pod, podKey } from './pod.ts';
+import { PodDataplane } from './pod-dataplane.ts';
+import type { CaptureDefaults } from './pod-options.ts';
+import { PodReconciler } from './pod-reconciler.ts';
+import type { ProcfsOptions } from './procfs.ts';
+import { WorkQueue } from './work-queue.ts';
+import { ZdsServer } from './zds-server.ts';
+
+export interface NodeAgentConfig {
+  readonly nodeName: string;
+  readonly runDir: string;
+  readonly zdsPath: string;
+  readonly rules: EnrolmentRules;
+  readonly defaults: CaptureDefaults;
+  readonly procfs: ProcfsOptions;
+  readonly lingerMs: number;
+}
+
+export interface NodeAgentDeps {
+  readonly source: KubeSource;
+  readonly writer: KubeWriter;
+  readonly backends: BackendChoice;
+  readonly run: RunCommand;
+  readonly metrics: AgentMetrics;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export const PLUGIN_SOCKET = 'pluginevent.sock';
+const HOST_RULES_TRIES = 10;
+const HOST_RULES_RETRY_MS = 2_000;
+/** Pods worked on at the same time; each step waits for programs and for the tunnel, not for this process. */
+const WORKERS = 8;
+
+export interface NodeAgent extends AsyncDisposable {
+  /** Takes the node-wide rules away; captured pods keep theirs. Before dispose. */
+  uninstall(): Promise<void>;
+}
+
+/** Resolves when pods and tunnels are served. Rejects with ERR_SYSTEM or ERR_REDIRECT when it cannot. */
+export async function startNodeAgent(
+  config: NodeAgentConfig,
+  deps: NodeAgentDeps,
+  signal: AbortSignal,
+): Promise<NodeAgent> {
+  await using scope = new AsyncDisposableStack();
+  const { source, backends, clock, log, metrics } = deps;
+  const probes = new HostProbes(deps.run, log);
+  await installProbes(probes, deps, signal);
+
+  const enrolled = scope.use(new EnrolledPods());
+  const pods = source.informer<Pod>(POD, { nodeName: config.nodeName });
+  const namespaces = source.informer<Namespace>(NAMESPACE);
+  const clearWatch = new ClearWatch({
+    run: deps.run,
+    log,
+    forbids: () => undefined,
+    onFound: (_pod, counts) => metrics.clearFound(counts),
+    onCut: (count) => metrics.clearCut(count),
+  });
+  const tunnel = scope.use(
+    await ZdsServer.listen({
+      path: config.zdsPath,
+      clock,
+      log: log.child('zds'),
+      snapshot: () => enrolled.snapshot(),
+      onTunnel: (pid) => backends.tunnelConnected(pid),
+      onConnections: (count) => metrics.tunnels(count),
+      onSnapshotAnswer: (uid, error) => {
+        const entry = enrolled.get(uid);
+        if (error === '' && entry && entry.state !== 'enrolled') queue.add(keyText(entry.key));
+      },
+    }),
+  );
+  const dataplane = new PodDataplane({
+    pods: enrolled,
+    tunnel,
+    probes,
+    writer: deps.writer,
+    clock,
+    log,
+    lingerMs: config.lingerMs,
+    inspectClear: (pod) => clearWatch.report(pod),
+    tunnelled: (pod) => clearWatch.tunnelled(pod),
+  });
+  const reconciler = new PodReconciler({
+    ...{ pods, namespaces, enrolled, dataplane, backends, clearWatch, metrics, clock, log },
+    ...{ rules: config.rules, defaults: config.defaults, procfs: config.procfs },
+  });
+  const queue = scope.use(
+    new WorkQueue({ clock, log, workers: WORKERS }, async (name) => {
+      const again = await reconciler.reconcile(parseKey(name));
+      metrics.captured(countByBackend(enrolled));
+      return again;
+    }),
+  );
+
+  const started = Promise.withResolvers<void>();
+  scope.use(
+    await servePlugin({
+      path: join(config.runDir, PLUGIN_SOCKET),
+      log: log.child('plugin'),
+      onAnswer: (status) => metrics.pluginAnswered(status),
+      onAdd: async (request, deadline) => {
+        await started.promise;
+        await queue.exclusively(keyText(request), () => reconciler.admit(request, deadline));
+        metrics.captured(countByBackend(enrolled));
+      },
+    }),
+  );
+  await Promise.race([Promise.all([pods.synced, namespaces.synced]), aborted(signal)]);
+  await reconciler.adoptAll();
+  started.resolve();
+
+  scope.use(pods.subscribe((key) => queue.add(keyText(key))));
+  scope.use(
+    namespaces.subscribe(({ name }) => {
+      for (const pod of pods.list(name)) queue.add(keyText(podKey(pod)));
+    }),
+  );
+  for (const { key } of enrolled.all()) queue.add(keyText(key)); // also those whose object went while no agent ran
+  tunnel.serve();
+  log.info('node agent ready', {
+    node: config.nodeName,
+    backend: backends.preferred,
+    takenOver: enrolled.all().length,
+  });
+
+  const owned = scope.move();
+  return {
+    uninstall: () => probes.uninstall(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function installProbes(probes: HostProbes, { clock, log }: NodeAgentDeps, signal: AbortSignal): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await probes.install();
+    } catch (error) {
+      if (attempt >= HOST_RULES_TRIES) throw error;
+      log.warn('host rules cannot be made yet', { attempt, error: errorMessage(error) });
+      await clock.sleep(HOST_RULES_RETRY_MS, signal);
+    }
+  }
+}
+
+function countByBackend(enrolled: EnrolledPods): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { capturing, backend } of enrolled.all()) {
+    if (capturing) counts.set(backend.name, (counts.get(backend.name) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function parseKey(text: string): NamespacedName {
+  const slash = text.indexOf('/');
+  return { namespace: text.slice(0, slash), name: text.slice(slash + 1) };
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const give = (): void => reject(new MeshError('ERR_ABORTED', 'the agent was stopped while it started'));
+    if (signal.aborted) give();
+    signal.addEventListener('abort', give, { once: true });
+  });
+}

@@ -1,0 +1,202 @@
+/**
+ * Brings one pod into the mesh or out of it: rules, tunnel, probes and annotation, in the order that loses nothing.
+ *
+ * Invariants
+ *  - A pod being created is captured before the tunnel is told; nothing of it ever leaves in clear.
+ *  - A running pod is captured after the tunnel listens in it, and the tunnel goes after nothing new is captured and
+ *    peers have been told; no connection fails in between.
+ *  - `enabled` is written last, and taken back first: what peers believe of a pod is always true.
+ *  - Every step may be repeated; a failed call is repeated as a whole.
+ * Callers never run two calls for the same pod at a time.
+ * Source: Istio node agent, add and remove sequences; where it breaks connections the order here differs.
+ */
+import type { Netns } from 'culvert-netns';
+import type { Clock } from '../../core/clock.ts';
+import { errorMessage, MeshError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { KubeWriter } from '../../kube/index.ts';
+import type { NamespacedName } from '../../model/address.ts';
+import type { BackendName, RedirectBackend } from '../redirect/index.ts';
+import { type EnrolledPod, type EnrolledPods, toCaptured } from './enrolled-pods.ts';
+import { BACKEND_ANNOTATION, keyText, POD, REDIRECTION_ANNOTATION } from './pod.ts';
+import type { WorkloadInfo } from './zds-codec.ts';
+import type { ZdsPod } from './zds-server.ts';
+
+/** What the data plane needs of the tunnel's server. */
+export interface TunnelPort {
+  readonly connections: number;
+  add(pod: Required<ZdsPod>): Promise<void>;
+  delete(uid: string): Promise<void>;
+}
+
+export interface ProbePort {
+  add(uid: string, ips: readonly string[]): Promise<void>;
+  remove(uid: string): Promise<void>;
+}
+
+export interface PodDataplaneDeps {
+  readonly pods: EnrolledPods;
+  readonly tunnel: TunnelPort;
+  readonly probes: ProbePort;
+  readonly writer: Pick<KubeWriter, 'patchAnnotations'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How long peers get to learn that a pod has left before its listeners close. */
+  readonly lingerMs: number;
+  /** Looks for what is open in clear in a pod that is about to be captured. Must not reject. */
+  readonly inspectClear: (pod: EnrolledPod) => Promise<void>;
+  /** Number of connections that the tunnel carries in the pod. */
+  readonly tunnelled: (pod: EnrolledPod) => Promise<number>;
+}
+
+/** A pod as it should be. `netns` is owned by whoever takes the request. */
+export interface JoinRequest {
+  readonly uid: string;
+  readonly key: NamespacedName;
+  readonly info: WorkloadInfo;
+  readonly netns: Netns;
+  readonly ips: readonly string[];
+  readonly options: EnrolledPod['options'];
+  readonly backend: RedirectBackend;
+}
+
+/** How often a pod that left is looked at until its captured connections have ended. */
+const DRAIN_LOOK_MS = 2_000;
+
+export class PodDataplane {
+  readonly #deps: PodDataplaneDeps;
+
+  constructor(deps: PodDataplaneDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * A pod whose containers do not run yet. Rejects with ERR_REDIRECT, ERR_ZDS or, when the signal aborted, ERR_TIMEOUT;
+   * the runtime then throws the namespace away, in which everything is refused and nothing is clear.
+   */
+  async start(request: JoinRequest, signal: AbortSignal): Promise<void> {
+    const pod = this.#enter(request);
+    try {
+      await pod.backend.prepare(toCaptured(pod));
+      await pod.backend.capture(toCaptured(pod));
+      pod.capturing = true;
+      await this.#acknowledge(pod);
+      if (signal.aborted) throw new MeshError('ERR_TIMEOUT', 'the pod was captured too late');
+      await this.#enabled(pod);
+    } catch (error) {
+      await this.#abandon(pod);
+      throw error;
+    }
+  }
+
+  /** A running pod, or one whose options or addresses changed. Rejects with ERR_REDIRECT or ERR_ZDS. */
+  async join(request: JoinRequest): Promise<void> {
+    const former = this.#deps.pods.get(request.uid)?.backend;
+    const pod = this.#enter(request);
+    await pod.backend.prepare(toCaptured(pod));
+    await this.#acknowledge(pod);
+    if (!pod.capturing) await this.#deps.inspectClear(pod);
+    await pod.backend.capture(toCaptured(pod));
+    pod.capturing = true;
+    if (former !== undefined && former !== pod.backend) await former.clear(toCaptured(pod));
+    await this.#enabled(pod);
+  }
+
+  /** A pod that is captured already, as an agent before this one left it. Rejects with ERR_REDIRECT. */
+  async adopt(request: JoinRequest, state: 'joining' | 'enrolled' | 'draining'): Promise<void> {
+    const pod = this.#enter(request);
+    pod.state = state;
+    pod.capturing = state !== 'draining';
+    if (!pod.capturing) return;
+    await pod.backend.capture(toCaptured(pod));
+    await this.#deps.probes.add(pod.uid, pod.ips);
+  }
+
+  /** A running pod leaves. Rejects with ERR_REDIRECT or ERR_ZDS. Resolves with ms until `drain` should be called. */
+  async leave(pod: EnrolledPod): Promise<number> {
+    const { clock, tunnel, probes, log, lingerMs } = this.#deps;
+    const wasEnrolled = pod.state === 'enrolled';
+    pod.state = 'leaving';
+    await pod.backend.release(toCaptured(pod));
+    pod.capturing = false;
+    await this.annotate(pod.key, undefined);
+    if (wasEnrolled && tunnel.connections > 0) await clock.sleep(lingerMs);
+    await probes.remove(pod.uid);
+    await tunnel.delete(pod.uid);
+    pod.state = 'draining';
+    log.info('pod left the mesh', { pod: keyText(pod.key) });
+    return await this.drain(pod);
+  }
+
+  /** Takes the last rules out of a pod that left once no captured connection is open. Resolves with 0 when that is done. */
+  async drain(pod: EnrolledPod): Promise<number> {
+    if ((await this.#deps.tunnelled(pod)) > 0) return DRAIN_LOOK_MS;
+    await pod.backend.clear(toCaptured(pod));
+    this.#deps.pods.drop(pod);
+    return 0;
+  }
+
+  /** The pod has ended; its namespace goes with it. Rejects with ERR_REDIRECT or ERR_ZDS. */
+  async remove(pod: EnrolledPod): Promise<void> {
+    const { pods, tunnel, probes, log } = this.#deps;
+    pod.state = 'gone';
+    await probes.remove(pod.uid);
+    await tunnel.delete(pod.uid);
+    await pod.backend.forget(pod);
+    pods.drop(pod);
+    log.info('pod removed', { pod: keyText(pod.key) });
+  }
+
+  /** Writes what the control plane reads. A pod that is gone is no error. */
+  async annotate(key: NamespacedName, value: 'enabled' | 'pending' | undefined, backend?: BackendName): Promise<void> {
+    const patch = { [REDIRECTION_ANNOTATION]: value ?? null, [BACKEND_ANNOTATION]: backend ?? null };
+    try {
+      await this.#deps.writer.patchAnnotations(POD, key, patch);
+    } catch (error) {
+      if (!(error instanceof MeshError && error.code === 'ERR_NOT_FOUND')) throw error;
+    }
+  }
+
+  #enter(request: JoinRequest): EnrolledPod {
+    const known = this.#deps.pods.get(request.uid);
+    const state = known?.state === 'enrolled' ? 'enrolled' : 'joining';
+    return this.#deps.pods.put({ ...request, state, capturing: known?.capturing ?? false });
+  }
+
+  /** The tunnel listens in the pod when this resolves. */
+  async #acknowledge(pod: EnrolledPod): Promise<void> {
+    await this.#deps.probes.add(pod.uid, pod.ips);
+    try {
+      await this.#deps.tunnel.add(pod);
+    } catch (error) {
+      await this.#pending(pod);
+      throw error;
+    }
+  }
+
+  async #pending(pod: EnrolledPod): Promise<void> {
+    try {
+      await this.annotate(pod.key, 'pending', pod.capturing ? pod.backend.name : undefined);
+    } catch (error) {
+      this.#deps.log.warn('cannot annotate a pod', { pod: keyText(pod.key), error: errorMessage(error) });
+    }
+  }
+
+  /** Forgets a namespace that no container will ever run in. */
+  async #abandon(pod: EnrolledPod): Promise<void> {
+    pod.state = 'gone';
+    try {
+      await this.remove(pod);
+    } catch (error) {
+      this.#deps.log.warn('a sandbox was not wholly forgotten', { pod: keyText(pod.key), error: errorMessage(error) });
+      this.#deps.pods.drop(pod);
+    }
+  }
+
+  async #enabled(pod: EnrolledPod): Promise<void> {
+    await this.annotate(pod.key, 'enabled', pod.backend.name);
+    const isNew = pod.state !== 'enrolled';
+    pod.state = 'enrolled';
+    if (isNew) this.#deps.log.info('pod joined the mesh', { pod: keyText(pod.key), backend: pod.backend.name });
+  }
+}

@@ -1,0 +1,16 @@
+/** The node agent: enrolment of pods, capture of their traffic, installation of the CNI plugin. */
+export { type AgentMetrics, agentMetrics, type InstallResult } from './agent/agent-metrics.ts';
+export { BackendChoice } from './agent/backend-choice.ts';
+export { DEFAULT_SELECTORS, type EnrolmentRules, parseSelectors } from './agent/enrolment.ts';
+export { type NodeAgent, type NodeAgentConfig, startNodeAgent } from './agent/node-agent.ts';
+export { Installer, type InstallerOptions, type InstallMode } from './install/index.ts';
+export {
+  BACKEND_NAMES,
+  type BackendName,
+  EbpfBackend,
+  IptablesBackend,
+  type IptablesVariant,
+  NftablesBackend,
+  type RedirectBackend,
+  runCommand,
+} from './redirect/index.ts';
