@@ -18,6 +18,9 @@ export interface ClientSessionOptions {
   readonly handshakeTimeoutMs: number;
 }
 
+/** How long a peer may take to end its side after ours. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
 export interface ClientSession {
   readonly session: ClientHttp2Session;
   readonly tls: TLSSocket;
@@ -41,6 +44,11 @@ export async function openClientSession(transport: Duplex, options: ClientSessio
     session.once('error', (cause) =>
       reject(new MeshError('ERR_HBONE_DIAL', `http2 handshake failed: ${errorMessage(cause)}`, { cause })),
     );
+  });
+  tls.once('finish', () => {
+    // our end is said; a peer that vanished never says its own
+    const timer = setTimeout(() => transport.destroy(), CLOSE_TIMEOUT_MS);
+    transport.once('close', () => clearTimeout(timer));
   });
   // streams report their own failure; the session's is seen by its close
   session.on('error', () => {});
