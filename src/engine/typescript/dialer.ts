@@ -1,8 +1,8 @@
-/** Dials out of a pod's namespace and adopts descriptors as sockets. */
-import { Socket } from 'node:net';
+/** Dials out of a pod's namespace. */
 import { connectTcp, type Netns, NetnsError } from 'culvert-netns';
 import type { IpPort } from '../../model/address.ts';
 import type { EngineOptions } from '../port.ts';
+import { TcpSocket } from './tcp-socket.ts';
 
 export interface DialRequest {
   readonly to: IpPort;
@@ -18,7 +18,7 @@ export class Dialer {
   }
 
   /** A connected socket that the caller owns. Rejects with the NetnsError of the dial. */
-  async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<Socket> {
+  async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<TcpSocket> {
     const { sourceIp, to } = request;
     if (sourceIp === undefined) return this.#connect(netns, { to }, signal);
     try {
@@ -29,7 +29,7 @@ export class Dialer {
     }
   }
 
-  async #connect(netns: Netns | undefined, { to, sourceIp }: DialRequest, signal: AbortSignal): Promise<Socket> {
+  async #connect(netns: Netns | undefined, { to, sourceIp }: DialRequest, signal: AbortSignal): Promise<TcpSocket> {
     const { keepalive, userTimeout, mark, sourcePreservingMark, connectTimeoutMs } = this.#options;
     const isForeign = sourceIp !== undefined;
     const fd = await connectTcp(
@@ -46,11 +46,6 @@ export class Dialer {
       },
       signal,
     );
-    return adoptSocket(fd);
+    return new TcpSocket(fd);
   }
-}
-
-/** A socket of a connected descriptor; the socket owns it from now on. */
-export function adoptSocket(fd: number): Socket {
-  return new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
 }

@@ -26,13 +26,13 @@ import type { Identity } from '../../model/identity.ts';
 import { canonicalIp } from '../../model/ip.ts';
 import type { EngineListener, EngineOptions, ListenerOptions, TlsCredentials } from '../port.ts';
 import type { ConnectionSet } from './connection-set.ts';
-import { adoptSocket } from './dialer.ts';
 import { toFailure } from './failure.ts';
 import { readHeaders, type StreamDeps, serveStream } from './hbone-stream.ts';
 import type { OwnerScope } from './owner-scope.ts';
 import type { PeerWatch } from './peer-watch.ts';
 import { openListener, toEngineListener } from './plain-listener.ts';
 import type { SessionSet } from './session-set.ts';
+import { TcpSocket } from './tcp-socket.ts';
 
 export interface HboneListenerDeps extends StreamDeps {
   readonly options: EngineOptions;
@@ -62,7 +62,7 @@ class HboneAcceptor {
 
   accept(accepted: AcceptedSocket): void {
     const { handlers } = this.#deps;
-    const socket = adoptSocket(accepted.fd);
+    const socket = new TcpSocket(accepted.fd);
     handlers.socketsOpen('inbound-hbone', 1);
     socket.once('close', () => handlers.socketsOpen('inbound-hbone', -1));
     socket.on('error', () => {});

@@ -8,14 +8,14 @@
  * Source: RFC 9113 section 8.5 (half-close and reset of a CONNECT stream).
  */
 import { constants, type Http2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
 import { pump } from './pump.ts';
 import { isHangup } from './system-error.ts';
+import type { TcpSocket } from './tcp-socket.ts';
 
-export type FarSide = Socket | Http2Stream;
+export type FarSide = TcpSocket | Http2Stream;
 
 /** Resolves with what went wrong, or undefined for an end in order (a reset after bytes flowed is one). */
-export function join(near: Socket, far: FarSide): Promise<Error | undefined> {
+export function join(near: TcpSocket, far: FarSide): Promise<Error | undefined> {
   return new Promise((resolve) => {
     let open = 2;
     let failure: Error | undefined;
@@ -54,7 +54,7 @@ export function join(near: Socket, far: FarSide): Promise<Error | undefined> {
 export function reset(side: FarSide): void {
   if (side.destroyed) return;
   if (!('rstCode' in side)) {
-    side.resetAndDestroy();
+    side.reset();
     return;
   }
   // close() ends the writable side first, which would send END_STREAM: an orderly end to the peer
@@ -63,9 +63,9 @@ export function reset(side: FarSide): void {
 }
 
 /** The far side is gone for good: what it sent is still delivered, what it can no longer take is not waited for. */
-function endNear(near: Socket, far: FarSide): void {
+function endNear(near: TcpSocket, far: FarSide): void {
   if (near.destroyed) return;
-  if (isReset(far)) near.resetAndDestroy();
+  if (isReset(far)) near.reset();
   else if (near.writableFinished) near.destroy();
   else near.end(() => near.destroy());
 }
@@ -76,7 +76,7 @@ function isReset(far: FarSide): boolean {
   return far.destroyed && !isFinished(far);
 }
 
-function isFinished(side: Socket): boolean {
+function isFinished(side: TcpSocket): boolean {
   return side.readableEnded && side.writableFinished;
 }
 

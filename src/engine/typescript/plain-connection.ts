@@ -1,5 +1,4 @@
 /** Serves one captured connection: asks, opens the next hop, joins. */
-import type { Socket } from 'node:net';
 import type {
   EngineHandlers,
   ForwardDoubleHbone,
@@ -15,6 +14,7 @@ import type { HboneDial } from './hbone-dial.ts';
 import { join } from './join.ts';
 import type { OwnerScope } from './owner-scope.ts';
 import { isHangup } from './system-error.ts';
+import type { TcpSocket } from './tcp-socket.ts';
 
 export interface PlainDeps {
   readonly handlers: EngineHandlers;
@@ -30,7 +30,7 @@ export async function servePlain(
     connection,
     socket,
     facts,
-  }: { readonly connection: Connection; readonly socket: Socket; readonly facts: PlainConnection },
+  }: { readonly connection: Connection; readonly socket: TcpSocket; readonly facts: PlainConnection },
 ): Promise<void> {
   socket.on('error', () => {});
   socket.once('close', () => connection.abort());
@@ -66,7 +66,7 @@ async function forwardPlain(
     connection,
     socket,
     decision,
-  }: { readonly connection: Connection; readonly socket: Socket; readonly decision: ForwardPlain },
+  }: { readonly connection: Connection; readonly socket: TcpSocket; readonly decision: ForwardPlain },
 ): Promise<void> {
   const upstream = await dialer.dial(netns, decision, connection.signal);
   connection.own(upstream);
@@ -83,7 +83,7 @@ async function forwardTunnel(
     decision,
   }: {
     readonly connection: Connection;
-    readonly socket: Socket;
+    readonly socket: TcpSocket;
     readonly decision: ForwardHbone | ForwardDoubleHbone;
   },
 ): Promise<void> {

@@ -3,9 +3,9 @@ import { type AcceptedSocket, listenTcp, type Netns, setSocketOptions, type TcpL
 import { MeshError } from '../../core/errors.ts';
 import type { EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
 import type { ConnectionSet } from './connection-set.ts';
-import { adoptSocket } from './dialer.ts';
 import type { OwnerScope } from './owner-scope.ts';
 import { type PlainDeps, servePlain } from './plain-connection.ts';
+import { TcpSocket } from './tcp-socket.ts';
 
 /** Room for a burst of new connections while the event loop is busy. */
 const BACKLOG = 1_024;
@@ -20,7 +20,7 @@ export function listenPlain(deps: PlainListenerDeps, scope: OwnerScope, options:
   const listener = openListener(scope.netns, options, (accepted) => {
     const { remote: source, local, originalDestination = local } = accepted;
     setSocketOptions(accepted.fd, acceptedOptions(deps.options));
-    const socket = adoptSocket(accepted.fd);
+    const socket = new TcpSocket(accepted.fd);
     deps.handlers.socketsOpen(kind, 1);
     socket.once('close', () => deps.handlers.socketsOpen(kind, -1));
     void deps.connections.run(scope.name, (connection) =>
