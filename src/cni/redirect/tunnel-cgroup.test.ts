@@ -2,24 +2,27 @@ import test from 'ava';
 import fc from 'fast-check';
 import { cgroup2Path, mountOf } from './tunnel-cgroup.ts';
 
-test('the cgroup2 line is found among those of version 1', (t) => {
-  t.is(cgroup2Path('12:cpu:/a\n1:name=systemd:/b\n0::/node/system/ztunnel\n'), '/node/system/ztunnel');
-  t.is(cgroup2Path('12:cpu:/a\n'), undefined);
-  t.is(cgroup2Path('0::/gone (deleted)\n'), '/gone');
+test('the path of the unified hierarchy', (t) => {
+  t.is(cgroup2Path('12:cpu:/a\n0::/kubepods.slice/tunnel.scope\n'), '/kubepods.slice/tunnel.scope');
+  t.is(cgroup2Path('0::/x (deleted)'), '/x');
+  t.is(cgroup2Path('1:name=systemd:/x'), undefined);
+  t.is(cgroup2Path(''), undefined);
 });
 
-test('the mount that holds a folder is found', (t) => {
-  const mounts = 'cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n';
-  t.is(mountOf('/sys/fs/cgroup/unified/kubepods', mounts), '/sys/fs/cgroup/unified');
-  t.is(mountOf('/sys/fs/cgroup/cpu/kubepods', mounts), undefined);
+test('the deepest mount that holds a path', (t) => {
+  const mounts =
+    'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\ncgroup2 /sys/fs/cgroup/inner cgroup2 rw 0 0\ntmpfs /sys/fs tmpfs rw 0 0';
+  t.is(mountOf('/sys/fs/cgroup/kubepods', mounts), '/sys/fs/cgroup');
+  t.is(mountOf('/sys/fs/cgroup/inner/kubepods', mounts), '/sys/fs/cgroup/inner');
+  t.is(mountOf('/sys/fs/cgroups', mounts), undefined);
 });
 
-test('any text is read without throwing', (t) => {
+test('any text is read without a throw', (t) => {
   fc.assert(
-    fc.property(fc.string(), (text) => {
+    fc.property(fc.string(), fc.string(), (path, text) => {
       cgroup2Path(text);
-      mountOf('/a', text);
-      t.pass();
+      mountOf(path, text);
     }),
   );
+  t.pass();
 });
