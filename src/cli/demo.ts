@@ -35,6 +35,10 @@ const narrator: Narrator = {
     console.log(`\n${number}. ${title}`);
   },
   async doing(text, work) {
+    if (!process.stdout.isTTY) {
+      console.log(`  ${text} ...`);
+      return console.log(`  ✔ ${await work()}`);
+    }
     const spinner = ora({ text, indent: 2, discardStdin: false }).start();
     try {
       spinner.succeed(await work());

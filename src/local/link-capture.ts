@@ -13,7 +13,7 @@ const CAPTURE_BYTES_MAX = 256 * 1024 * 1024;
 export async function captureLink(plan: ClusterPlan, during: () => Promise<void>): Promise<readonly TcpPacket[]> {
   const device = plan.nodes[0]?.name ?? plan.bridge;
   const filter = `tcp and not host ${plan.gateway4} and not host ${plan.gateway6}`;
-  const args = ['-i', device, '-n', '-U', '-s', '0', '-B', '16384', '-w', '-', filter];
+  const args = ['-i', device, '-n', '-U', '--immediate-mode', '-s', '0', '-B', '16384', '-w', '-', filter];
   const child = spawn('nsenter', [`--net=${netnsPath(plan.fabricNetns)}`, 'tcpdump', ...args], {
     env: { PATH: SYSTEM_PATH },
     stdio: ['ignore', 'pipe', 'pipe'],

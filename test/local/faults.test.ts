@@ -21,6 +21,7 @@ test.after.always(async (t) => {
 test.serial('without the controller pods go on talking; after its return policies arrive again', async (t) => {
   const { cluster, stage } = t.context;
   const controller = await killAndHold(cluster, 'controller');
+  t.teardown(controller.release);
   for (let i = 0; i < 5; i++) t.is(await stage.statusOf('ratings', DETAILS), 200);
   await stage.apply('deny-ratings.yaml');
   t.is(await stage.statusOf('ratings', DETAILS), 200, 'control: nobody tells the tunnels');
@@ -38,6 +39,7 @@ test.serial('without the agent connections live and new ones are made; pods wait
   const { cluster, stage } = t.context;
   const before = await stage.load();
   const agent = await killAndHold(cluster, 'cni/node1');
+  t.teardown(agent.release);
   for (let i = 0; i < 5; i++) t.is(await stage.statusOf('shopper', DETAILS), 200);
   await cluster.apply([SHOP, webServer('late', { node: 'node1' })].join('---\n'));
   await cluster.label('shop', { 'istio.io/dataplane-mode': 'ambient' });
@@ -64,6 +66,7 @@ test.serial(
     const { cluster, stage } = t.context;
     const before = readLink(await stage.capture(500)).other;
     const tunnel = await killAndHold(cluster, 'ztunnel/node1');
+  t.teardown(tunnel.release);
     const seen = readLink(await stage.capture(1_000));
     t.is(await stage.statusOf('ratings', DETAILS), 0);
     t.deepEqual(without(seen.clear, before), []);
