@@ -124,7 +124,7 @@ export class PodReconciler {
   async #adopt(pod: Pod, uid: string, place: { netns: Netns; ips: readonly string[] }): Promise<void> {
     const { backends, dataplane, log } = this.#deps;
     const named = annotation(pod, BACKEND_ANNOTATION);
-    const backend = await backends.find(backends.all.find(({ name }) => name === named)?.name ?? backends.preferred);
+    const backend = (named && (await backends.find(named))) || (await backends.find(backends.preferred));
     if (backend === undefined) return place.netns[Symbol.dispose]();
     const [request, state] = await this.#owned(place.netns, async () => {
       const asked = { ...(await this.#request(pod, uid, place)), backend };
