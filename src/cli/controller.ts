@@ -10,7 +10,8 @@
  *    PORTS_FILE tells which, as JSON, once ready.
  *  - SERVER_NAMES: more names and addresses for the serving certificate, separated by commas.
  *  - CLUSTER_ID, CLUSTER_DOMAIN, TRUST_DOMAIN, POD_NAMESPACE (root namespace), REVISION, CA_TRUSTED_NODE_ACCOUNTS,
- *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: as in Istio. LOG_FILTER (`info`), LOG_FORMAT (plain or json).
+ *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY, PILOT_AUTO_ALLOW_WAYPOINT_POLICY: as in Istio.
+ *    LOG_FILTER (`info`), LOG_FORMAT (plain or json).
  */
 import { rename, writeFile } from 'node:fs/promises';
 import { type ControllerOptions, DEFAULT_MESH_SETTINGS, StaticTokens, startController } from '../controller/index.ts';
@@ -21,7 +22,6 @@ import { systemClock } from '../core/system-clock.ts';
 import { FileSource, FileWriter } from '../kube/index.ts';
 import { canonicalIp } from '../model/ip.ts';
 import { CONTROL_PLANE_PORT } from '../model/ports.ts';
-import { checkObject } from '../schema/index.ts';
 
 export interface ControllerConfig extends ControllerOptions {
   readonly resourceDir: string;
@@ -62,6 +62,7 @@ export function parseControllerConfig(env: Env): ControllerConfig {
       trustDomain: read.optional('TRUST_DOMAIN', asString, defaults.trustDomain),
       rootNamespace,
       revision: read.optional('REVISION', asString, defaults.revision),
+      autoAllowWaypoints: read.optional('PILOT_AUTO_ALLOW_WAYPOINT_POLICY', asBoolean, false),
       dryRunPolicies: read.optional('AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY', asBoolean, false),
     },
     logFilter: read.optional('LOG_FILTER', asString, 'info'),
@@ -74,11 +75,7 @@ export async function runController(env: Env, signal: AbortSignal): Promise<numb
   const config = parseControllerConfig(env);
   const { logger: log } = new LogWriter({ format: config.logFormat, filter: config.logFilter, sink: fileSink(2) });
   try {
-    await using source = await FileSource.open({
-      directory: config.resourceDir,
-      log: log.child('kube'),
-      check: checkObject,
-    });
+    await using source = await FileSource.open({ directory: config.resourceDir, log: log.child('kube') });
     const writer = new FileWriter({ source, manager: 'culvert-controller' });
     const { trustDomain, clusterId } = config.settings;
     const authenticator = new StaticTokens({ file: config.tokensFile, trustDomain, clusterId, log: log.child('auth') });

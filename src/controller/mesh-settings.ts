@@ -9,6 +9,8 @@ export interface MeshSettings {
   readonly revision: string;
   /** Sends policies annotated `istio.io/dry-run`; otherwise they are refused. */
   readonly dryRunPolicies: boolean;
+  /** Workloads behind a waypoint let nobody else in. */
+  readonly autoAllowWaypoints: boolean;
 }
 
 export const DEFAULT_MESH_SETTINGS: MeshSettings = {
@@ -18,4 +20,5 @@ export const DEFAULT_MESH_SETTINGS: MeshSettings = {
   rootNamespace: 'istio-system',
   revision: 'default',
   dryRunPolicies: false,
+  autoAllowWaypoints: false,
 };

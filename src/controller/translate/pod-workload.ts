@@ -8,6 +8,7 @@ import { type PolicyScope, selectorPolicyKeys } from './policy-scope.ts';
 import { isSubset } from './selector.ts';
 import type { ServiceInfo } from './service-info.ts';
 import { bindWaypoint, GATEWAY_NAME, type Waypoints } from './waypoint.ts';
+import { type WaypointAllows, waypointAllowKeys } from './waypoint-allow.ts';
 import { workloadName } from './workload-name.ts';
 import { canonicalNames, NO_LOCALITY, tunnelOf, withDefaults } from './workload-parts.ts';
 
@@ -19,6 +20,7 @@ export interface NamespaceScope {
   readonly waypoints: Waypoints;
   readonly services: readonly ServiceInfo[];
   readonly policies: PolicyScope;
+  readonly waypointAllows: WaypointAllows;
 }
 
 /** Undefined while a pod has no usable address, and once it has ended. */
@@ -36,6 +38,8 @@ export function translatePod(
   const owner = workloadName(pod);
   const own = scope.waypoints.get(`${namespace}/${labels[GATEWAY_NAME] ?? ''}`);
   const subject = { namespace, labels, annotations, traffic: 'workload' } as const;
+  const waypoint = own ? undefined : bindWaypoint(subject, scope.namespace, scope.waypoints).waypoint;
+  const services = servicesOf(pod, scope.services, rest.listedBy);
   return withDefaults({
     uid: `${settings.clusterId}//Pod/${namespace}/${name}`,
     name,
@@ -46,15 +50,16 @@ export function translatePod(
     ...canonicalNames(labels, owner),
     trustDomain: settings.trustDomain,
     serviceAccount: pod.spec?.serviceAccountName || 'default',
-    waypoint: own ? undefined : bindWaypoint(subject, scope.namespace, scope.waypoints).waypoint?.address,
+    waypoint: waypoint?.address,
     applicationTunnel: own?.inboundBinding,
     node: pod.spec?.nodeName ?? '',
     workloadType: 'POD',
     workloadName: owner,
-    services: podServices(pod, scope.services, rest.listedBy),
+    services: new Map(services.map((info) => [info.key, podPorts(pod, info)])),
     authorizationPolicies: [
       ...selectorPolicyKeys(scope.policies, labels),
       ...peerAuthenticationKeys(scope.policies.peer, labels),
+      ...(own ? [] : waypointAllowKeys(scope.waypointAllows, waypoint, services)),
     ].sort(),
     status: isReady(pod) ? 'HEALTHY' : 'UNHEALTHY',
     clusterId: settings.clusterId,
@@ -86,15 +91,14 @@ function podAddresses({ status }: Pod): readonly string[] | undefined {
   return addresses.length > 0 && addresses.every((ip) => ip !== undefined) ? addresses : undefined;
 }
 
-function podServices(
+function servicesOf(
   pod: Pod,
   services: readonly ServiceInfo[],
   listedBy: readonly ServiceInfo[],
-): ReadonlyMap<string, PortMap> {
+): readonly ServiceInfo[] {
   const labels = pod.metadata.labels ?? {};
   const selected = services.filter(({ selector }) => selector !== undefined && isSubset(selector, labels));
-  const all = [...new Set([...selected, ...listedBy])];
-  return new Map(all.map((info) => [info.key, podPorts(pod, info)]));
+  return [...new Set([...selected, ...listedBy])];
 }
 
 function podPorts(pod: Pod, { origin, ports }: ServiceInfo): PortMap {

@@ -14,7 +14,7 @@ import type { PolicyScope } from './policy-scope.ts';
 import { selectorPolicyKeys } from './policy-scope.ts';
 import { annotatedDistribution, type ServiceSurroundings } from './service.ts';
 import { entryPorts, type ServiceInfo } from './service-info.ts';
-import { bindWaypoint } from './waypoint.ts';
+import { bindWaypoint, waypointKey } from './waypoint.ts';
 import { canonicalNames, entryAddress, localityOf, tunnelOf, withDefaults } from './workload-parts.ts';
 
 export interface EntryServices {
@@ -78,6 +78,7 @@ export function translateEntryServices(
       service,
       selector: Object.keys(selector).length > 0 ? selector : undefined,
       ports: ports.map((port) => ({ name: port.name, port: port.number, targetPort: port.targetPort || undefined })),
+      waypoint: binding.waypoint && waypointKey(binding.waypoint),
       status: undefined,
     };
   });

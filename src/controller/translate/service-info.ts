@@ -18,6 +18,8 @@ export interface ServiceInfo {
   /** Undefined: endpoints are listed, not selected. */
   readonly selector: Labels | undefined;
   readonly ports: readonly EndpointPort[];
+  /** Key of the waypoint it is bound to. */
+  readonly waypoint: string | undefined;
   readonly status: StatusPatch | undefined;
 }
 

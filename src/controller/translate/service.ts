@@ -6,7 +6,7 @@ import { type KubeService, type Namespace, namespaceOf } from '../resources.ts';
 import { appProtocolOf } from './app-protocol.ts';
 import type { Labels } from './selector.ts';
 import type { ServiceInfo } from './service-info.ts';
-import { bindWaypoint, type Waypoints } from './waypoint.ts';
+import { bindWaypoint, type Waypoints, waypointKey } from './waypoint.ts';
 
 export interface ServiceSurroundings {
   readonly settings: MeshSettings;
@@ -66,6 +66,7 @@ export function translateService(object: KubeService, around: ServiceSurrounding
       port: port.port,
       targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     })),
+    waypoint: binding.waypoint && waypointKey(binding.waypoint),
     status: { kind: { group: '', kind: 'Service' }, key: { namespace, name }, conditions },
   };
 }

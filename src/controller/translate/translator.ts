@@ -19,6 +19,7 @@ import { translateService } from './service.ts';
 import { translateEntryServices, translateEntryWorkloads } from './service-entry.ts';
 import type { ServiceInfo } from './service-info.ts';
 import { toWaypoint, type Waypoint } from './waypoint.ts';
+import { type WaypointAllows, waypointAllows } from './waypoint-allow.ts';
 import { translateWorkloadEntry } from './workload-entry.ts';
 
 const NETWORK_LABEL = 'topology.istio.io/network';
@@ -48,6 +49,7 @@ class Pass {
   readonly #network: string;
   readonly #namespaces: ReadonlyMap<string, Resources['namespaces'][number]>;
   readonly #waypoints: ReadonlyMap<string, Waypoint>;
+  readonly #waypointAllows: WaypointAllows;
   readonly #policies: readonly TranslatedPolicy[];
   readonly #peerByNamespace: ReadonlyMap<string, readonly PeerAuthentication[]>;
   readonly #statuses: StatusPatch[] = [];
@@ -59,6 +61,10 @@ class Pass {
     this.#namespaces = new Map(resources.namespaces.map((namespace) => [namespace.metadata.name, namespace]));
     this.#network = this.#namespaces.get(settings.rootNamespace)?.metadata.labels?.[NETWORK_LABEL] ?? '';
     this.#waypoints = this.#findWaypoints();
+    const { pods } = resources;
+    this.#waypointAllows = memo.get('waypoint allows', [this.#waypoints, pods], () =>
+      waypointAllows(this.#waypoints, pods, settings),
+    );
     this.#policies = resources.authorizationPolicies.map((object) =>
       memo.get(`policy ${nameOf(object)}`, [object], () => translateAuthorizationPolicy(object, settings)),
     );
@@ -154,11 +160,20 @@ class Pass {
       const around = this.#around(namespace);
       const there = services.get(namespace) ?? [];
       const listed = [...(policies.get(namespace) ?? []), ...rootPolicies];
-      const dependencies = [around.network, around.namespace, around.waypoints, there, listed, peer];
+      const dependencies = [
+        around.network,
+        around.namespace,
+        around.waypoints,
+        there,
+        listed,
+        peer,
+        this.#waypointAllows,
+      ];
       const scope = this.#memo.get(`scope ${namespace}`, dependencies, () => ({
         ...around,
         services: there,
         policies: { selected: listed, peer },
+        waypointAllows: this.#waypointAllows,
       }));
       scopes.set(namespace, scope);
       return scope;
@@ -238,7 +253,8 @@ class Pass {
   }
 
   #authorizations(scopes: (namespace: string) => NamespaceScope) {
-    const policies = this.#policies.flatMap(({ policy }) => (policy ? [policy] : []));
+    const authored = this.#policies.flatMap(({ policy }) => (policy ? [policy] : []));
+    const policies = [...authored, ...this.#waypointAllows.values()];
     if (this.#resources.peerAuthentications.length === 0) return policies;
     const converted = [...this.#peerByNamespace.keys()].flatMap((namespace) =>
       scopes(namespace).policies.peer.workloads.flatMap((workload) => (workload.converted ? [workload.converted] : [])),

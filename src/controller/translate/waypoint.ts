@@ -21,6 +21,11 @@ export interface Waypoint {
   readonly inboundBinding: ApplicationTunnel | undefined;
 }
 
+/** `namespace/name`. */
+export function waypointKey({ namespace, name }: Waypoint): string {
+  return `${namespace}/${name}`;
+}
+
 export type Waypoints = ReadonlyMap<string, Waypoint>;
 
 export const USE_WAYPOINT = 'istio.io/use-waypoint';

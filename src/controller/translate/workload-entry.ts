@@ -8,6 +8,7 @@ import { selectorPolicyKeys } from './policy-scope.ts';
 import { isSubset } from './selector.ts';
 import { entryPorts } from './service-info.ts';
 import { bindWaypoint } from './waypoint.ts';
+import { waypointAllowKeys } from './waypoint-allow.ts';
 import { canonicalNames, entryAddress, localityOf, tunnelOf, withDefaults } from './workload-parts.ts';
 
 export interface TranslatedEntry {
@@ -46,6 +47,7 @@ export function translateWorkloadEntry(entry: WorkloadEntry, scope: NamespaceSco
     authorizationPolicies: [
       ...selectorPolicyKeys(scope.policies, labels),
       ...peerAuthenticationKeys(scope.policies.peer, labels),
+      ...waypointAllowKeys(scope.waypointAllows, binding.waypoint, services),
     ].sort(),
     clusterId: settings.clusterId,
     locality: localityOf(spec.locality),

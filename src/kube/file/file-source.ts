@@ -21,7 +21,7 @@ export interface FileSourceOptions {
   /** Made when absent. */
   readonly directory: string;
   readonly log: Logger;
-  /** Refuses objects that an API server would refuse. */
+  /** Refuses objects that an API server would refuse; by the schemas of their kinds when absent. */
   readonly check?: ObjectCheck;
 }
 

@@ -7,6 +7,7 @@
  *  - A single bad object spoils only itself; its key, where it can be told, is in the problem.
  */
 import { isMap, isNode, isSeq, LineCounter, type ParsedNode, parseAllDocuments } from 'yaml';
+import { checkObject } from '../../schema/index.ts';
 import type { KubeObject } from '../port.ts';
 import { type ObjectKey, objectKeyOf } from './object-key.ts';
 
@@ -38,13 +39,13 @@ export interface ObjectFault {
   readonly reason: string;
 }
 
-/** Checks an object of a known kind; an empty answer accepts it. */
+/** What is wrong with an object; an empty answer accepts it. */
 export type ObjectCheck = (object: KubeObject) => readonly ObjectFault[];
 
 /** A manifest with more objects than this is refused as a whole. */
 const MAX_OBJECTS_PER_FILE = 20_000;
 
-export function parseManifest(file: string, text: string, check: ObjectCheck = () => []): Manifest {
+export function parseManifest(file: string, text: string, check: ObjectCheck = checkObject): Manifest {
   const objects: LocatedObject[] = [];
   const problems: ManifestProblem[] = [];
   const read = file.endsWith('.json') ? readJson(text) : readYaml(text);
