@@ -6,7 +6,7 @@ import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { errorMessage, MeshError } from '../core/errors.ts';
-import { clientSettings, HBONE_ALPN, RESET_FLOOD_GUARD, SESSION_MEMORY_MB, type SessionLimits } from './parameters.ts';
+import { clientSettings, FLOOD_GUARDS, HBONE_ALPN, type SessionLimits } from './parameters.ts';
 import { checkServer } from './peer-check.ts';
 import { watchLiveness } from './session-liveness.ts';
 
@@ -31,12 +31,12 @@ export interface ClientSession {
  * Rejects with ERR_TLS, ERR_PEER_IDENTITY or ERR_HBONE_DIAL.
  */
 export async function openClientSession(transport: Duplex, options: ClientSessionOptions): Promise<ClientSession> {
+  transport.allowHalfOpen = false; // an HTTP/2 connection has no half: the server's FIN ends it, its streams included
   const tls = await handshake(transport, options);
   const session = connectHttp2('https://hbone.invalid', {
     createConnection: () => tls,
     settings: clientSettings(options.limits),
-    maxSessionMemory: SESSION_MEMORY_MB,
-    ...RESET_FLOOD_GUARD,
+    ...FLOOD_GUARDS,
   });
   await new Promise<void>((resolve, reject) => {
     session.once('connect', () => resolve());

@@ -2,23 +2,18 @@
  * Listens for HBONE sessions of one pod. A session's peer is verified before any of its streams is looked at: the chain
  * by OpenSSL, then the identity and the revocation lists here.
  */
-import {
-  createSecureServer,
-  type Http2SecureServer,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import { performServerHandshake, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { AcceptedSocket } from 'culvert-netns';
 import {
   checkClient,
   checkRevocation,
   contextOptions,
+  FLOOD_GUARDS,
   HBONE_ALPN,
   presentedChain,
-  RESET_FLOOD_GUARD,
-  SESSION_MEMORY_MB,
+  type RevocationCheck,
   serverSettings,
   watchLiveness,
 } from '../../hbone/index.ts';
@@ -32,6 +27,7 @@ import type { OwnerScope } from './owner-scope.ts';
 import type { PeerWatch } from './peer-watch.ts';
 import { openListener, toEngineListener } from './plain-listener.ts';
 import type { SessionSet } from './session-set.ts';
+import { isHangup } from './system-error.ts';
 import { TcpSocket } from './tcp-socket.ts';
 
 export interface HboneListenerDeps extends StreamDeps {
@@ -53,7 +49,7 @@ class HboneAcceptor {
   readonly #deps: HboneListenerDeps;
   readonly #scope: OwnerScope;
   /** Terminates TLS with the certificate of that version; replaced when the certificate is. */
-  #server: { readonly version: string; readonly server: Http2SecureServer } | undefined;
+  #server: { readonly version: string; readonly server: Server } | undefined;
 
   constructor(deps: HboneListenerDeps, scope: OwnerScope) {
     this.#deps = deps;
@@ -63,6 +59,7 @@ class HboneAcceptor {
   accept(accepted: AcceptedSocket): void {
     const { handlers } = this.#deps;
     const socket = new TcpSocket(accepted.fd);
+    socket.allowHalfOpen = false; // an HTTP/2 connection has no half: a peer's FIN ends it, its streams included
     handlers.socketsOpen('inbound-hbone', 1);
     socket.once('close', () => handlers.socketsOpen('inbound-hbone', -1));
     socket.on('error', () => {});
@@ -83,51 +80,66 @@ class HboneAcceptor {
     }
   }
 
-  #serverFor(credentials: TlsCredentials): Http2SecureServer {
+  #serverFor(credentials: TlsCredentials): Server {
     if (this.#server?.version === credentials.version) return this.#server.server;
     const { options } = this.#deps;
-    const server = createSecureServer({
+    const server = createServer({
       ...contextOptions(credentials),
       requestCert: true,
       rejectUnauthorized: true,
       ALPNProtocols: [HBONE_ALPN],
       handshakeTimeout: options.connectTimeoutMs,
-      settings: serverSettings(options),
-      maxSessionMemory: SESSION_MEMORY_MB,
-      ...RESET_FLOOD_GUARD,
     });
-    server.on('session', (session) => this.#onSession(session, credentials));
+    server.on('secureConnection', (socket) => this.#onSecure(socket, credentials));
     server.on('tlsClientError', (error, socket) => {
-      this.#failed(socketAddresses(socket), Object.assign(new Error(`tls error: ${error.message}`)));
+      this.#failed(socketAddresses(socket), new Error(`tls error: ${error.message}`));
       socket.destroy();
     });
-    server.on('unknownProtocol', (socket) => socket.destroy());
-    server.on('sessionError', () => {});
     this.#server = { version: credentials.version, server };
     return server;
   }
 
-  #onSession(session: ServerHttp2Session, credentials: TlsCredentials): void {
-    const { options, sessions, peers } = this.#deps;
-    // the socket that HTTP/2 hands out forbids what could disturb it; reading addresses and certificates is fine
-    const socket = session.socket as TLSSocket;
+  /** The chain has been verified. HTTP/2 begins, and the first of its bytes is read, when the peer is who it may be. */
+  #onSecure(socket: TLSSocket, credentials: TlsCredentials): void {
+    const { peers } = this.#deps;
+    socket.on('error', () => {});
     const accepted = socketAddresses(socket);
     try {
       const chain = presentedChain(socket);
       const peerIdentity = checkClient(chain[0] ?? new Uint8Array(), credentials.identity.trustDomain);
       const check = { chain, rootsPem: credentials.rootsPem, peerIs: 'client', atMs: Date.now() } as const;
       checkRevocation(check, peers.revocations());
-      const open = sessions.add(this.#scope.name, session);
-      peers.watch(session, check, () => open.cut('CERT_REVOKED', 'connection closed: peer certificate revoked by CRL'));
-      session.setLocalWindowSize(options.connectionWindowBytes);
-      watchLiveness(session);
-      session.on('stream', (stream, headers, _flags, rawHeaders) => {
-        this.#onStream(stream, { headers, rawHeaders, accepted, peerIdentity, connectionIds: open.connections });
-      });
+      this.#serve(socket, { accepted, peerIdentity, check });
     } catch (error) {
       this.#failed(accepted, error);
-      session.destroy();
+      socket.destroy();
     }
+  }
+
+  #serve(
+    socket: TLSSocket,
+    {
+      accepted,
+      peerIdentity,
+      check,
+    }: {
+      readonly accepted: Pick<AcceptedSocket, 'remote' | 'local'>;
+      readonly peerIdentity: Identity;
+      readonly check: RevocationCheck;
+    },
+  ): void {
+    const { options, sessions, peers } = this.#deps;
+    const session = performServerHandshake(socket, { settings: serverSettings(options), ...FLOOD_GUARDS });
+    const open = sessions.add(this.#scope.name, session);
+    session.on('error', (error) => {
+      if (!isHangup(error)) this.#failed(accepted, new Error(`h2 failed: ${error.message}`));
+    });
+    peers.watch(session, check, () => open.cut('CERT_REVOKED', 'connection closed: peer certificate revoked by CRL'));
+    session.setLocalWindowSize(options.connectionWindowBytes);
+    watchLiveness(session);
+    session.on('stream', (stream, headers, _flags, rawHeaders) => {
+      this.#onStream(stream, { headers, rawHeaders, accepted, peerIdentity, connectionIds: open.connections });
+    });
   }
 
   #onStream(
@@ -168,15 +180,14 @@ class HboneAcceptor {
   }
 
   #failed({ remote }: Pick<AcceptedSocket, 'remote'>, error: unknown): void {
-    const failure = toFailure(error);
-    const isTls = error instanceof Error && error.message.startsWith('tls error: ');
-    this.#deps.handlers.handshakeFailed({
-      owner: this.#scope.name,
-      kind: 'inbound-hbone',
-      source: remote,
-      flag: isTls ? 'TLS_FAILURE' : failure.flag,
-      error: isTls ? error.message : failure.error,
-    });
+    const { flag, error: text } = toFailure(error);
+    const failure = { owner: this.#scope.name, kind: 'inbound-hbone', source: remote } as const;
+    const words = error instanceof Error ? error.message : text;
+    if (words.startsWith('tls error: '))
+      this.#deps.handlers.handshakeFailed({ ...failure, flag: 'TLS_FAILURE', error: words });
+    else if (words.startsWith('h2 failed: '))
+      this.#deps.handlers.handshakeFailed({ ...failure, flag: 'H2_HANDSHAKE_FAILURE', error: words });
+    else this.#deps.handlers.handshakeFailed({ ...failure, flag, error: text });
   }
 }
 
