@@ -181,6 +181,7 @@ export class FileTree implements AsyncDisposable {
     // Runs after the caller's stack, so that one burst of events is one batch.
     this.#running = Promise.resolve()
       .then(() => this.#deliver(untilMs))
+      .catch((error: unknown) => this.#options.onFault(`changes not delivered: ${errorMessage(error)}`))
       .finally(() => {
         this.#running = undefined;
         this.#schedule();
