@@ -2,10 +2,9 @@
 export { type ClientSession, type ClientSessionOptions, openClientSession } from './client-session.ts';
 export { type ConnectedStream, type ConnectRequest, openConnectStream, StreamRefusedError } from './connect-stream.ts';
 export {
+  FLOOD_GUARDS,
   HBONE_ALPN,
-  RESET_FLOOD_GUARD,
   SERVER_MAX_STREAMS,
-  SESSION_MEMORY_MB,
   type SessionLimits,
   serverSettings,
 } from './parameters.ts';

@@ -25,14 +25,20 @@ export const TLS_PARAMETERS = {
   honorCipherOrder: true,
 } as const satisfies SecureContextOptions;
 
-/**
- * Node ends a session when its peer resets streams faster than this. A pooled session carries many short connections
- * that may end by reset, so the limit is far above what applications do, and still stops a flood.
- */
-export const RESET_FLOOD_GUARD = { streamResetBurst: 50_000, streamResetRate: 20_000 } as const;
+/** Megabytes of frames that one session may hold in memory while they wait to be sent. */
+const SESSION_MEMORY_MB = 128;
 
-/** Megabytes that one session may hold in memory: its connection window, with room for what waits to be sent. */
-export const SESSION_MEMORY_MB = 128;
+/**
+ * Where Node ends a session by itself. A pooled session lives long and carries many short connections that may end by
+ * reset, while Node's own limits are those of a web server that faces browsers: 1,000 resets at once and 33 a second, and
+ * 100 streams refused over the whole life of a session. These are far above what applications do, and still end a flood.
+ */
+export const FLOOD_GUARDS = {
+  streamResetBurst: 20_000,
+  streamResetRate: 20_000,
+  maxSessionRejectedStreams: 100_000,
+  maxSessionMemory: SESSION_MEMORY_MB,
+} as const;
 
 export function serverSettings({ streamWindowBytes, frameSizeBytes }: SessionLimits) {
   return {

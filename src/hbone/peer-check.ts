@@ -13,12 +13,12 @@ const MAX_CHAIN = 16;
 
 /**
  * The client's identity: its first SPIFFE URI SAN.
- * Throws ERR_PEER_IDENTITY when no identity of the certificate is in `trustDomain`.
+ * Throws ERR_PEER_IDENTITY when that is not of `trustDomain`, whatever further names follow: policies are decided by it.
  */
 export function checkClient(leafDer: Uint8Array, trustDomain: string): Identity {
   const identities = peerIdentities(leafDer);
   const [first] = identities;
-  if (!first || !identities.some((identity) => identity.trustDomain === trustDomain)) {
+  if (first?.trustDomain !== trustDomain) {
     throw new MeshError(
       'ERR_PEER_IDENTITY',
       `identity verification error: peer did not present the expected trustdomain (${trustDomain}), got ${list(identities)}`,
