@@ -94,11 +94,7 @@ function percentileFigures(name: string, samples: readonly number[]): readonly F
 
 async function main(): Promise<void> {
   await using cluster = await BenchCluster.start(`bench-${process.pid}`, ['--redirect', options.redirect]);
-  const manifest = await readFile(join(import.meta.dirname, 'manifests', 'pods.yaml'), 'utf8');
-  await writeFile(
-    join(cluster.plan.resourceDir, 'bench-pods.yaml'),
-    manifest.replace('./nginx.conf', join(import.meta.dirname, 'nginx.conf')),
-  );
+  await cluster.apply('pods.yaml');
   const ip = (name: string) => cluster.pods.get({ namespace: 'bench', name })?.status?.podIP;
   const isReady = (name: string) =>
     cluster.pods
