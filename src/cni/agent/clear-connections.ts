@@ -19,8 +19,8 @@ import {
 export interface ClearWatchDeps {
   readonly run: RunCommand;
   readonly log: Logger;
-  /** Name of what forbids this connection in clear, undefined when nothing does. */
-  readonly forbids: (pod: EnrolledPod, connection: ClearConnection) => string | undefined;
+  /** Judges the connections of a pod: the name of what forbids one in clear. Undefined when nothing can be forbidden. */
+  readonly judge: (pod: EnrolledPod) => ((connection: ClearConnection) => string | undefined) | undefined;
   readonly onFound: (pod: EnrolledPod, counts: { readonly inbound: number; readonly outbound: number }) => void;
   readonly onCut: (count: number) => void;
 }
@@ -51,9 +51,11 @@ export class ClearWatch {
 
   /** Cuts what a policy forbids. Never rejects; the next look tries again. */
   async enforce(pod: EnrolledPod): Promise<void> {
-    const { run, log, forbids, onCut } = this.#deps;
+    const { run, log, judge, onCut } = this.#deps;
+    const forbids = judge(pod);
+    if (forbids === undefined) return;
     const forbidden = (await this.#find(pod)).flatMap((connection) => {
-      const by = forbids(pod, connection);
+      const by = forbids(connection);
       return by === undefined ? [] : [{ connection, by }];
     });
     if (forbidden.length === 0) return;

@@ -15,6 +15,7 @@ import type { RunCommand } from '../redirect/index.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
 import type { BackendChoice } from './backend-choice.ts';
 import { ClearWatch } from './clear-connections.ts';
+import { ClearPolicies } from './clear-policies.ts';
 import { EnrolledPods } from './enrolled-pods.ts';
 import type { EnrolmentRules } from './enrolment.ts';
 import { HostProbes } from './host-probes.ts';
@@ -72,10 +73,11 @@ export async function startNodeAgent(
   const enrolled = scope.use(new EnrolledPods());
   const pods = source.informer<Pod>(POD, { nodeName: config.nodeName });
   const namespaces = source.informer<Namespace>(NAMESPACE);
+  const policies = new ClearPolicies(source, pods, config.rules.systemNamespace);
   const clearWatch = new ClearWatch({
     run: deps.run,
     log,
-    forbids: () => undefined,
+    judge: (pod) => policies.judge(pod),
     onFound: (_pod, counts) => metrics.clearFound(counts),
     onCut: (count) => metrics.clearCut(count),
   });
@@ -129,7 +131,7 @@ export async function startNodeAgent(
       },
     }),
   );
-  await Promise.race([Promise.all([pods.synced, namespaces.synced]), aborted(signal)]);
+  await Promise.race([Promise.all([pods.synced, namespaces.synced, policies.synced]), aborted(signal)]);
   await reconciler.adoptAll();
   started.resolve();
 
@@ -137,6 +139,11 @@ export async function startNodeAgent(
   scope.use(
     namespaces.subscribe(({ name }) => {
       for (const pod of pods.list(name)) queue.add(keyText(podKey(pod)));
+    }),
+  );
+  scope.use(
+    policies.subscribe(() => {
+      for (const { key } of enrolled.all()) queue.add(keyText(key));
     }),
   );
   for (const { key } of enrolled.all()) queue.add(keyText(key)); // also those whose object went while no agent ran

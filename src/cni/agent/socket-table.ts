@@ -5,7 +5,7 @@
  */
 import type { Netns } from 'culvert-netns';
 import type { IpPort } from '../../model/address.ts';
-import { canonicalIp } from '../../model/ip.ts';
+import { canonicalIp, ipFamily } from '../../model/ip.ts';
 import {
   INBOUND_HBONE_PORT,
   INBOUND_PLAINTEXT_PORT,
@@ -14,7 +14,7 @@ import {
   SOURCE_PRESERVING_MARK,
   TUNNEL_MARK,
 } from '../../model/ports.ts';
-import { mustRun, type RunCommand } from '../redirect/index.ts';
+import { mustRun, PROBE_SOURCE, type RunCommand } from '../redirect/index.ts';
 
 export interface TcpSocket {
   readonly state: string;
@@ -77,6 +77,7 @@ export function clearConnections(sockets: readonly TcpSocket[], own: readonly st
   );
   return sockets
     .filter(({ state, local, remote }) => CARRYING.has(state) && ownIps.has(local.ip) && !ownIps.has(remote.ip))
+    .filter(({ remote }) => remote.ip !== PROBE_SOURCE[ipFamily(remote.ip)]) // probes are in clear on purpose
     .filter((socket) => !isTunnels(socket) && !captured.has(name(socket.local)))
     .map(({ local, remote }) => ({ direction: listening.has(local.port) ? 'inbound' : 'outbound', local, remote }));
 }
