@@ -3,10 +3,9 @@
  * Fail closed: with no listener, or for an address that the agent does not know, the connection is refused. */
 #include "capture_maps.h"
 
-/* The listener of that family and slot; SOCK_RAW-like mismatches (a v6-only listener for IPv4) count as absent. */
-static __always_inline bool assign(struct bpf_sk_lookup *ctx, __u64 netns, __u16 family, __u16 slot)
+/* The listener of that key; one that cannot serve the family (v6-only, for IPv4) counts as absent. */
+static __always_inline bool assign(struct bpf_sk_lookup *ctx, struct listener_key key)
 {
-	struct listener_key key = { .netns = netns, .port = inbound_port, .family = family, .slot = slot };
 	struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &key);
 	long failed;
 
@@ -17,11 +16,24 @@ static __always_inline bool assign(struct bpf_sk_lookup *ctx, __u64 netns, __u16
 	return !failed;
 }
 
-static __always_inline bool assign_slot(struct bpf_sk_lookup *ctx, __u64 netns, __u16 slot)
+static __always_inline bool assign_slot(struct bpf_sk_lookup *ctx, __u64 netns, __u16 port, __u16 slot)
 {
-	if (assign(ctx, netns, AF_INET6, slot))
+	struct listener_key key = { .netns = netns, .port = port, .family = AF_INET6, .slot = slot };
+
+	if (assign(ctx, key))
 		return true;
-	return ctx->family == AF_INET && assign(ctx, netns, AF_INET, slot);
+	key.family = AF_INET;
+	return ctx->family == AF_INET && assign(ctx, key);
+}
+
+/* The tunnel that joined last, else the other one. */
+static __always_inline bool assign_tunnel(struct bpf_sk_lookup *ctx, __u64 netns, __u16 port)
+{
+	__u32 first = 0;
+	__u32 *slot = bpf_map_lookup_elem(&current_slot, &first);
+	__u16 current = slot ? *slot & 1 : 0;
+
+	return assign_slot(ctx, netns, port, current) || assign_slot(ctx, netns, port, !current);
 }
 
 static __always_inline struct capture_address from_words(volatile __u32 *words)
@@ -40,13 +52,12 @@ int capture_inbound(struct bpf_sk_lookup *ctx)
 {
 	bool is_ip4 = ctx->family == AF_INET;
 	__u16 port = (__u16)ctx->local_port;
-	__u32 first = 0;
 
 	if (ctx->protocol != IPPROTO_TCP || port == hbone_port)
 		return SK_PASS;
 	struct capture_address local = is_ip4 ? from_ip4(ctx->local_ip4) : from_words(ctx->local_ip6);
 	struct capture_address remote = is_ip4 ? from_ip4(ctx->remote_ip4) : from_words(ctx->remote_ip6);
-	if (is_loopback(&local) || same_address(&remote, &local))
+	if (is_loopback(&local) || (same_address(&remote, &local) && port != outbound_port))
 		return SK_PASS;
 	__u64 *owner = bpf_map_lookup_elem(&owners, &local);
 	if (!owner) {
@@ -54,8 +65,11 @@ int capture_inbound(struct bpf_sk_lookup *ctx)
 		return SK_DROP;
 	}
 	__u64 netns = *owner;
-	if (is_owned_by(&remote, netns))
+	if (is_owned_by(&remote, netns)) {
+		if (port == outbound_port)
+			assign_tunnel(ctx, netns, port); /* with none, the kernel finds none either and refuses */
 		return SK_PASS;
+	}
 	struct pod_config *pod = bpf_map_lookup_elem(&pods, &netns);
 	if (pod && (!(pod->flags & POD_ACTIVE) || (!is_ip4 && !(pod->flags & POD_IPV6))))
 		return SK_PASS;
@@ -78,9 +92,7 @@ int capture_inbound(struct bpf_sk_lookup *ctx)
 		count(COUNT_INBOUND_TUNNEL);
 		return SK_PASS;
 	}
-	__u32 *slot = bpf_map_lookup_elem(&current_slot, &first);
-	__u16 current = slot ? *slot & 1 : 0;
-	if (assign_slot(ctx, netns, current) || assign_slot(ctx, netns, !current)) {
+	if (assign_tunnel(ctx, netns, inbound_port)) {
 		count(COUNT_INBOUND_CAPTURED);
 		return SK_PASS;
 	}

@@ -1,4 +1,4 @@
-/* Tunnel side, attached only to the cgroup of a tunnel: registers its inbound listeners, notes the connections it makes
+/* Tunnel side, attached only to the cgroup of a tunnel: registers its listeners, notes the connections it makes
  * to apps so that they are not captured again, and attaches the original destination to the sockets it accepts.
  * There is one program for each of the two slots, because the cgroup of the socket is not known here. */
 #include "socket_tuple.h"
@@ -12,7 +12,7 @@ static __always_inline void register_listener(struct bpf_sock_ops *ctx, __u16 sl
 		.slot = slot,
 	};
 
-	if (key.port != inbound_port)
+	if (key.port != inbound_port && key.port != outbound_port)
 		return;
 	if (bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY))
 		count(COUNT_LISTENER_LOST);
