@@ -76,6 +76,22 @@ export const labelSelector = z.looseObject({
     .optional(),
 });
 
+/** What the mesh reads of an object's metadata. */
+export const objectMeta = z.looseObject({
+  name,
+  namespace: text.optional(),
+  uid: text.optional(),
+  generation: z.int().optional(),
+  generateName: text.optional(),
+  creationTimestamp: text.nullish(),
+  deletionTimestamp: text.nullish(),
+  labels: labels.nullish(),
+  annotations: labels.nullish(),
+  ownerReferences: z
+    .array(z.looseObject({ apiVersion: text, kind: text, name: text, uid: text, controller: flag }))
+    .optional(),
+});
+
 export const condition = z.looseObject({
   type: text,
   status: text,

@@ -27,7 +27,7 @@ const workloadEntrySpec = z.strictObject({
   labels: labels.optional(),
   network: text.optional(),
   locality: text.optional(),
-  weight: z.int().min(0).optional(),
+  weight: z.int().min(0).max(4_294_967_295).optional(),
   serviceAccount: text.optional(),
 });
 

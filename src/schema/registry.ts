@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { CORE_KINDS } from './core-kinds.ts';
 import { GATEWAY_KINDS } from './gateway-kinds.ts';
 import { INSTALL_KINDS } from './install-kinds.ts';
-import type { KindDefinition } from './kind.ts';
+import { type KindDefinition, objectMeta } from './kind.ts';
 import { NETWORKING_KINDS } from './networking-kinds.ts';
 import { SECURITY_KINDS } from './security-kinds.ts';
 
@@ -30,6 +30,9 @@ export function findKind(group: string, kind: string): KindDefinition | undefine
 /** What is wrong with an object by its kind's schema, path by path; nothing is said about kinds of others. Total. */
 export function checkObject(object: { readonly apiVersion: string; readonly kind: string }): readonly SchemaFault[] {
   const [group, version] = object.apiVersion.includes('/') ? object.apiVersion.split('/') : ['', object.apiVersion];
+  const { metadata } = object as { readonly metadata?: unknown };
+  const meta = objectMeta.safeParse(metadata ?? {});
+  if (!meta.success) return meta.error.issues.flatMap((issue) => toFaults(issue, ['metadata']));
   const definition = findKind(group ?? '', object.kind);
   if (!definition) return [];
   if (!definition.versions.includes(version ?? '')) {

@@ -26,12 +26,13 @@ export interface ServiceInfo {
 /** The ports of a WorkloadEntry (or inline endpoint), by name, for a service. */
 export function entryPorts({ origin, ports }: ServiceInfo, own: Readonly<Record<string, number>>): PortMap {
   const result = new Map<number, number>();
+  const ownPort = (name: string): number | undefined => (Object.hasOwn(own, name) ? own[name] : undefined);
   for (const { name, port, targetPort } of ports) {
-    const named = typeof targetPort === 'string' ? own[targetPort] : undefined;
+    const named = typeof targetPort === 'string' ? ownPort(targetPort) : undefined;
     if (origin === 'Service' && typeof targetPort === 'string') {
       if (named !== undefined) result.set(port, named);
     } else {
-      result.set(port, own[name] ?? (typeof targetPort === 'number' ? targetPort : port));
+      result.set(port, ownPort(name) ?? (typeof targetPort === 'number' ? targetPort : port));
     }
   }
   return result;

@@ -174,7 +174,9 @@ function toObject(value: unknown): KubeObject | string {
     const fault = notStrings(given[field]);
     if (fault !== undefined) return `${kind} ${name}: metadata.${field}${fault}`;
   }
-  return { ...(value as KubeObject), metadata: { ...(given as unknown as KubeObject['metadata']), name } };
+  // An empty key (`annotations:`) means the same as none.
+  const said = Object.fromEntries(Object.entries(given).filter(([, field]) => field !== null));
+  return { ...(value as KubeObject), metadata: { ...(said as unknown as KubeObject['metadata']), name } };
 }
 
 function notStrings(value: unknown): string | undefined {
