@@ -26,6 +26,8 @@ export type MeshErrorCode =
   /** An HBONE session could not be made, or its peer answered CONNECT with another status than 200. */
   | 'ERR_HBONE_DIAL'
   | 'ERR_HBONE_STATUS'
+  /** HTTP/2 itself failed: its handshake, or a stream that the peer did not take. */
+  | 'ERR_HTTP2'
   /** The session pool is draining; no session is opened any more. */
   | 'ERR_POOL_DRAINING'
   /** TLS failed, or the peer's certificate does not carry an accepted identity. */

@@ -28,7 +28,7 @@ export interface ClientSession {
 
 /**
  * Takes ownership of `transport`: it is destroyed when the handshake fails, and with the session.
- * Rejects with ERR_TLS, ERR_PEER_IDENTITY or ERR_HBONE_DIAL.
+ * Rejects with ERR_TLS, ERR_PEER_IDENTITY or ERR_HTTP2.
  */
 export async function openClientSession(transport: Duplex, options: ClientSessionOptions): Promise<ClientSession> {
   transport.allowHalfOpen = false; // an HTTP/2 connection has no half: the server's FIN ends it, its streams included
@@ -38,13 +38,7 @@ export async function openClientSession(transport: Duplex, options: ClientSessio
     settings: clientSettings(options.limits),
     ...FLOOD_GUARDS,
   });
-  await new Promise<void>((resolve, reject) => {
-    session.once('connect', () => resolve());
-    session.once('close', () => reject(new MeshError('ERR_HBONE_DIAL', 'the session closed while it was opened')));
-    session.once('error', (cause) =>
-      reject(new MeshError('ERR_HBONE_DIAL', `http2 handshake failed: ${errorMessage(cause)}`, { cause })),
-    );
-  });
+  await settingsReceived(session, options.handshakeTimeoutMs);
   tls.once('finish', () => {
     // our end is said; a peer that vanished never says its own
     const timer = setTimeout(() => transport.destroy(), CLOSE_TIMEOUT_MS);
@@ -55,6 +49,31 @@ export async function openClientSession(transport: Duplex, options: ClientSessio
   session.setLocalWindowSize(options.limits.connectionWindowBytes);
   watchLiveness(session);
   return { session, tls };
+}
+
+/**
+ * The peer's SETTINGS say how many streams it takes. They also show that it has accepted us: in TLS 1.3 a client's
+ * handshake is complete before its certificate was looked at.
+ */
+function settingsReceived(session: ClientHttp2Session, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (words: string, cause?: Error) => {
+      clearTimeout(timer);
+      session.destroy();
+      reject(new MeshError('ERR_HTTP2', `http2 handshake failed: ${words}`, { cause }));
+    };
+    const onError = (cause: Error) => fail(errorMessage(cause), cause);
+    const onClose = () => fail('the peer closed the connection');
+    const timer = setTimeout(() => fail(`no SETTINGS in ${timeoutMs} ms`), timeoutMs);
+    session.once('error', onError);
+    session.once('close', onClose);
+    session.once('remoteSettings', () => {
+      clearTimeout(timer);
+      session.off('error', onError);
+      session.off('close', onClose);
+      resolve();
+    });
+  });
 }
 
 function handshake(transport: Duplex, options: ClientSessionOptions): Promise<TLSSocket> {

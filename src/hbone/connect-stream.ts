@@ -17,7 +17,7 @@ export interface ConnectedStream {
 /** The stream was never taken up by the peer: another session may be tried without harm. */
 export class StreamRefusedError extends MeshError {
   constructor(cause: unknown) {
-    super('ERR_HBONE_DIAL', `h2 failed: ${errorMessage(cause)}`, { cause });
+    super('ERR_HTTP2', `h2 failed: ${errorMessage(cause)}`, { cause });
   }
 }
 

@@ -11,6 +11,7 @@ import type { ForwardHbone, ForwardPlain, InboundDecision } from '../../src/engi
 import { type Identity, identityUri } from '../../src/model/identity.ts';
 import { selfIssuing } from '../../src/pki/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { registerHostilePeers } from './hostile-peers.ts';
 import {
   type Application,
   dial,
@@ -72,6 +73,7 @@ const soleOutcome = async (rig: Rig) => {
 };
 
 export function registerEngineSuite(create: EngineFactory): void {
+  registerHostilePeers(create);
   test('bytes arrive exact both ways while both sides push back', async (t) => {
     await using application = await startApplication(echo);
     await using pair = await startPair(create, application);

@@ -6,8 +6,12 @@
  *  - After cut() nothing more is moved; the flag and error of the first cut are the outcome's.
  */
 import type { Socket } from 'node:net';
+import { MeshError } from '../../core/errors.ts';
 import type { ConnectionId, ConnectionOutcome, EngineHandlers, ResponseFlag } from '../port.ts';
 import { type FarSide, reset } from './join.ts';
+
+/** The reason of every abort: one object, as an error of its own for each connection costs a stack trace. */
+const ENDED = new MeshError('ERR_ABORTED', 'the connection has ended');
 
 /** Which side of the application's socket the client is on. */
 type ClientSide = 'reads' | 'writes';
@@ -46,7 +50,7 @@ export class Connection {
   }
 
   abort(): void {
-    this.#abort.abort();
+    this.#abort.abort(ENDED);
   }
 
   /** `socket` is the application's: the client's own (`reads` from it), or the one towards the server (`writes` to it). */
@@ -70,7 +74,7 @@ export class Connection {
   cut(flag: ResponseFlag, error: string): void {
     if (this.#cut || this.#ended) return;
     this.#cut = { flag, error };
-    this.#abort.abort();
+    this.#abort.abort(ENDED);
     for (const side of this.#sides) reset(side);
   }
 
@@ -78,7 +82,7 @@ export class Connection {
   end(flag: ResponseFlag, error?: string, responseHeaders?: ConnectionOutcome['responseHeaders']): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#abort.abort();
+    this.#abort.abort(ENDED);
     const { received, sent } = this.#totals();
     const reason = this.#cut?.error ?? error;
     this.#handlers.closed(this.id, {
