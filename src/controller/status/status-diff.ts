@@ -47,11 +47,12 @@ export function diffStatus(
     };
   });
   const types = new Set(wanted.conditions.map(({ type }) => type));
-  if ([...owned].some((type) => !types.has(type) && present.some((one) => one.type === type))) changed = true;
+  const stale = present.some(({ type }) => type !== undefined && owned.has(type) && !types.has(type));
+  if (stale) changed = true;
   const fields = wanted.fields ?? {};
   for (const [name, value] of Object.entries(fields)) if (!includes(status[name], value)) changed = true;
   if (!changed) return undefined;
-  const hasConditions = conditions.length > 0 || owned.size > 0;
+  const hasConditions = conditions.length > 0 || stale;
   return { ...fields, ...(hasConditions ? { conditions } : {}) };
 }
 

@@ -13,7 +13,7 @@ const patch = (reason: string): StatusPatch => ({
   conditions: [{ type: 'Bound', status: 'True', reason, message: '' }],
 });
 
-function writerThat(write: () => Promise<void>) {
+function writerThat(write: () => Promise<void>, found = object) {
   const written: unknown[] = [];
   const writer: KubeWriter = {
     async patchStatus(_kind, _key, status) {
@@ -23,7 +23,7 @@ function writerThat(write: () => Promise<void>) {
     async patchAnnotations() {},
   };
   const clock = new ManualClock();
-  const statuses = new StatusWriter({ writer, find: () => object, clock, log: silentLogger });
+  const statuses = new StatusWriter({ writer, find: () => found, clock, log: silentLogger });
   return { written, statuses, clock };
 }
 
@@ -55,4 +55,13 @@ test('only the newest wish counts', async (t) => {
   await statuses.idle();
   t.true(JSON.stringify(written.at(-1)).includes('third'));
   t.false(JSON.stringify(written).includes('second'));
+});
+
+test('a condition that an earlier process wrote is taken back when it no longer holds', async (t) => {
+  const bound = { type: 'istio.io/WaypointBound', status: 'True' };
+  const stale = { ...object, status: { conditions: [bound, { type: 'Foreign', status: 'True' }] } };
+  const { written, statuses } = writerThat(async () => {}, stale);
+  statuses.want([{ ...patch('x'), conditions: [] }]);
+  await statuses.idle();
+  t.deepEqual(written, [{ conditions: [] }]);
 });

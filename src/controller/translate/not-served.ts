@@ -23,14 +23,14 @@ export function notServedStatus(object: KubeObject): StatusPatch {
 }
 
 /** A Gateway somebody else runs has addresses and is left to them; others are told that nobody serves them. */
-export function gatewayStatus(gateway: Gateway): StatusPatch | undefined {
-  if ((gateway.status?.addresses ?? []).length > 0) return undefined;
+export function gatewayStatus(gateway: Gateway): StatusPatch {
+  const served = (gateway.status?.addresses ?? []).length > 0;
   const message = `Gateways of class ${gateway.spec.gatewayClassName} are not served yet`;
   const condition = (type: string): ConditionValue => ({ type, status: 'False', reason: 'NotServed', message });
   return {
     kind: { group: 'gateway.networking.k8s.io', kind: 'Gateway' },
     key: { namespace: namespaceOf(gateway), name: gateway.metadata.name },
-    conditions: [condition('Accepted'), condition('Programmed')],
+    conditions: served ? [] : [condition('Accepted'), condition('Programmed')],
   };
 }
 
