@@ -164,18 +164,19 @@ export class CapturePrograms implements Disposable {
   }
 
   /**
-   * Makes the processes of a cgroup2 folder known as a tunnel: what they connect is not captured, and their listeners on
-   * the inbound port receive the pods' connections from now on, before those of an earlier tunnel. May be repeated.
+   * Makes the processes of a cgroup2 folder known as a tunnel: what they connect is not captured, and listeners that they
+   * open from now on serve the pods. A tunnel that is new takes over at once; one that is known keeps its place, so that
+   * the order in which tunnels come back to a restarted agent does not matter. May be repeated.
    */
   joinTunnel(cgroupPath: string): void {
     this.#dropDeadTunnels();
     const id = statSync(cgroupPath, { bigint: true }).ino;
     const tunnels = this.#map('tunnels');
     const known = tunnels.get(cookieKey(id))?.readUInt32LE();
-    const slot = known ?? 1 - this.#currentSlot();
+    const slot = known ?? this.#freeSlot();
     this.#attachTunnel(id, slot, cgroupPath);
     tunnels.set(cookieKey(id), u32Value(slot));
-    this.#map('current_slot').set(u32Value(0), u32Value(slot));
+    if (known === undefined) this.#map('current_slot').set(u32Value(0), u32Value(slot));
   }
 
   /** Since the programs were first loaded on this node. */
@@ -228,8 +229,14 @@ export class CapturePrograms implements Disposable {
       (pod.dns ? POD_FLAGS.dns : 0) |
       (pod.ingressBypass ? POD_FLAGS.ingressBypass : 0) |
       (pod.ipv6 ? POD_FLAGS.ipv6 : 0);
-    this.#setOwned(cookie, pod.ips);
-    this.#map('pods').set(cookieKey(cookie), podConfigValue({ flags, ip4, ip6 }));
+    const pods = this.#map('pods');
+    try {
+      this.#setOwned(cookie, pod.ips);
+      pods.set(cookieKey(cookie), podConfigValue({ flags, ip4, ip6 }));
+    } catch (error) {
+      if (pods.get(cookieKey(cookie)) === undefined) this.#setOwned(cookie, []); // a map is full: leave nothing of it
+      throw error;
+    }
   }
 
   /** New addresses are written before old ones go. */
@@ -270,8 +277,11 @@ export class CapturePrograms implements Disposable {
     }
   }
 
-  #currentSlot(): number {
-    return (this.#map('current_slot').get(u32Value(0))?.readUInt32LE() ?? 0) & 1;
+  /** A slot without a tunnel; when both have one, that of the tunnel that was replaced before. */
+  #freeSlot(): number {
+    const taken = new Set([...this.#map('tunnels').entries()].map(([, value]) => value.readUInt32LE()));
+    const replaced = 1 - ((this.#map('current_slot').get(u32Value(0))?.readUInt32LE() ?? 0) & 1);
+    return taken.has(replaced) && !taken.has(1 - replaced) ? 1 - replaced : replaced;
   }
 
   #map(name: CaptureMapName): BpfMap {

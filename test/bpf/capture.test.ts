@@ -285,3 +285,52 @@ test.serial('IPv6 is left alone when it is not captured', async (t) => {
   t.is(await firstLine(lab.node, POD[6], APP_PORT), `app ${NODE[6]}`);
   t.is(seenByTunnel(await firstLine(lab.netns, FAR[4], APP_PORT)).port, 15_001);
 });
+
+test.serial('a full map fails the enrolment, and nothing of the pod is kept', async (t) => {
+  await using small = await NodeCgroup.create();
+  using programs = await CapturePrograms.open({
+    cgroupPath: small.pods,
+    pinDir: small.pinDir,
+    maxEntries: { pods: 1 },
+  });
+  await using first = new PodLab();
+  await using second = new PodLab();
+  programs.enrol(first.netns, { ...PODS, ips: ['10.1.0.1'] });
+  const kept = small.kept();
+  t.throws(() => programs.enrol(second.netns, { ...PODS, ips: ['10.1.0.2'] }), { code: 'E2BIG' });
+  t.is(programs.state(second.netns), 'absent');
+  t.is(small.kept(), kept);
+  programs.forget(first.netns.cookie());
+  programs.enrol(second.netns, { ...PODS, ips: ['10.1.0.2'] });
+  t.is(programs.state(second.netns), 'active');
+});
+
+test.serial('maps of another size are replaced with their entries, those of another shape are refused', async (t) => {
+  await using node = await NodeCgroup.create();
+  await using lab = new PodLab();
+  const open = (pods: number, listeners = 16_384): Promise<CapturePrograms> =>
+    CapturePrograms.open({ cgroupPath: node.pods, pinDir: node.pinDir, maxEntries: { pods, listeners } });
+  using before = await open(16);
+  before.enrol(lab.netns, PODS);
+  using after = await open(32);
+  t.is(after.state(lab.netns), 'active');
+  after.release(lab.netns);
+  t.is(after.state(lab.netns), 'inactive');
+  after.enrol(lab.netns, PODS);
+  await t.throwsAsync(open(32, 8), { code: 'ERR_UNSUPPORTED' });
+  t.is(after.state(lab.netns), 'active');
+});
+
+test.serial('a node beside it with the same addresses is another world', async (t) => {
+  await using node = await NodeCgroup.create();
+  using programs = await CapturePrograms.open({ cgroupPath: node.pods, pinDir: node.pinDir });
+  await using lab = new PodLab();
+  lab.serve(lab.node, APP_PORT);
+  await using _tunnel = await startTunnel(lab);
+  programs.enrol(lab.netns, PODS);
+  t.is(await firstLine(lab.netns, FAR[4], APP_PORT), `app ${POD[4]}`, 'this process is in the other node');
+  t.is(await firstLine(lab.node, POD[4], APP_PORT), 'refused', 'the tunnel is no tunnel of that node');
+  programs.forget(lab.netns.cookie());
+  capture.enrol(lab.netns, PODS);
+  t.is(seenByTunnel(await firstLine(lab.netns, FAR[4], APP_PORT)).port, 15_001);
+});

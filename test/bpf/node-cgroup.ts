@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { BpfMap } from 'ebpf-loader-ts';
 import { ensureBpffs, removePins } from '../../src/bpf/index.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -17,6 +18,7 @@ export class NodeCgroup implements AsyncDisposable {
   readonly #mount: string;
   readonly #folder: string;
   readonly pinDir: string;
+  #entered = false;
 
   private constructor(mount: string) {
     const name = `${PREFIX}${process.pid}-${count++}`;
@@ -46,21 +48,27 @@ export class NodeCgroup implements AsyncDisposable {
 
   /** Puts this process among the apps; sockets made from now on belong to them. */
   enterPods(): void {
+    this.#entered = true;
     writeFileSync(join(this.pods, 'cgroup.procs'), String(process.pid));
   }
 
   /** Puts this process back where no program of ours is attached. */
-  leavePods(): void {
+  #leavePods(): void {
     writeFileSync(join(this.#mount, 'cgroup.procs'), String(process.pid));
   }
 
-  /** Every pin of the node, one a line. */
+  /** Every pin of the node and the number of known pods and addresses, one a line. */
   kept(): string {
-    return existsSync(this.pinDir) ? readdirSync(this.pinDir, { recursive: true }).map(String).sort().join('\n') : '';
+    if (!existsSync(this.pinDir)) return '';
+    const counts = ['pods', 'owners', 'tunnel_connections'].map((name) => {
+      using map = BpfMap.openPinned(join(this.pinDir, 'maps', name));
+      return `${[...map.keys()].length} ${name}`;
+    });
+    return [...readdirSync(this.pinDir, { recursive: true }).map(String).sort(), ...counts].join('\n');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.leavePods();
+    if (this.#entered) this.#leavePods();
     removePins(this.pinDir);
     await eventually(() => removeFolders(this.#folder));
   }

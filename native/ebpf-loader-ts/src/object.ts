@@ -19,13 +19,10 @@ export type Constant = number | bigint | boolean | Uint8Array;
 export class BpfObject implements Disposable {
   readonly #handle: ObjectHandle;
   readonly #programs: ReadonlyMap<string, ProgramDescription>;
-  /** Maps that the object declares, internal ones (`.rodata`) left out. */
-  readonly maps: readonly MapDescription[];
 
   private constructor(handle: ObjectHandle) {
     this.#handle = handle;
     this.#programs = new Map(native.objectPrograms(handle).map((program) => [program.name, program]));
-    this.maps = native.objectMaps(handle).filter((map) => map.internal === 0);
   }
 
   /** Parses an ELF object with BTF, as `clang -target bpf -g` makes it. Throws with libbpf's words in `verifierLog`. */
@@ -34,6 +31,11 @@ export class BpfObject implements Disposable {
     const handle = native.openObject(bytes, options.name ?? 'object');
     if (typeof handle === 'number') throw toBpfError(handle, 'open an eBPF object', native.takeLog());
     return new BpfObject(handle);
+  }
+
+  /** Maps that the object declares, as they would be created now; internal ones (`.rodata`) left out. */
+  get maps(): readonly MapDescription[] {
+    return native.objectMaps(this.#handle).filter((map) => map.internal === 0);
   }
 
   get programs(): readonly ProgramDescription[] {

@@ -6,6 +6,8 @@
  * Invariants
  *  - The tunnel is exempted by its cgroup, not by a mark that an app could set.
  *  - What is attached is pinned: the end of this process changes nothing, and `open` takes it over.
+ * Limits: all outbound connections of a pod end at one address and port of its own, so that it can have no more of them
+ * at a time than ephemeral ports; a socket bound to a device (SO_BINDTODEVICE) cannot connect; raw sockets are not seen.
  */
 import type { Netns } from 'culvert-netns';
 import { type CaptureEvent, CapturePrograms, type CounterName, type PodCapture, removePins } from '../../bpf/index.ts';
