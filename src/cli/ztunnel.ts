@@ -78,7 +78,7 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
   const registry = buildRegistry(config);
   const state = new MeshState({ node: config.nodeName, clock: systemClock });
   const staticConfig = await loadStatic(config, state);
-  const certificates = resources.use(startCertificates(config, state, log));
+  const certificates = startCertificates(config, { state, log, resources });
   const tunnel = await startTunnel({
     config,
     state,
@@ -163,20 +163,27 @@ function toEndpoint({ address, roots, alternativeHostname, token, headers }: Ser
   return { address, roots, token, headers, ...(alternativeHostname === undefined ? {} : { alternativeHostname }) };
 }
 
-function startCertificates(config: ZtunnelConfig, state: MeshState, log: Logger): CertificateCache {
+/** Both the client and the cache are released with `resources`. */
+function startCertificates(
+  config: ZtunnelConfig,
+  { state, log, resources }: Pick<TunnelParts, 'state' | 'log' | 'resources'>,
+): CertificateCache {
   if (!config.ca) throw new MeshError('ERR_CONFIG', 'CA_ADDRESS is empty: there is nobody to sign certificates');
-  const source = new SigningClient({
-    endpoint: toEndpoint(config.ca),
-    ttlSeconds: config.secretTtlSeconds,
-    impersonate: config.mode === 'shared',
-  });
-  const cache = new CertificateCache({
+  const source = resources.use(
+    new SigningClient({
+      endpoint: toEndpoint(config.ca),
+      ttlSeconds: config.secretTtlSeconds,
+      impersonate: config.mode === 'shared',
+    }),
+  );
+  const options = {
     source,
     clock: systemClock,
     log: log.child('identity'),
     random: Math.random,
     concurrency: CERTIFICATE_CONCURRENCY,
-  });
+  };
+  const cache = resources.use(new CertificateCache(options));
   if (config.mode === 'shared') prefetchCertificates(state, config.nodeName, cache);
   return cache;
 }

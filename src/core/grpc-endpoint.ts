@@ -37,6 +37,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.keepalive_permit_without_calls': 1,
   'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
   'grpc.enable_retries': 0,
+  // no TXT query for settings: nobody gives any, and an unanswered one would hold up the end of the program
+  'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
   // Reconnecting is decided by the caller; the channel's own wait would only hide it.
   'grpc.initial_reconnect_backoff_ms': 50,
