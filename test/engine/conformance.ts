@@ -25,7 +25,8 @@ import {
 } from './peers.ts';
 import { CLIENT, type EngineFactory, newAuthority, type Rig, type Script, SERVER, startRig } from './rig.ts';
 
-const test = anyTest as TestFn;
+/** One after the other: a case must not wait for what another one loads this process with. */
+const test = (anyTest as TestFn).serial;
 const NEVER = new AbortController().signal;
 /** Short connections through one pair; more in a soak. */
 const SHORT_CONNECTIONS = Number(process.env.CULVERT_SHORT_CONNECTIONS ?? 5_000);

@@ -13,7 +13,8 @@ import { leafOf } from './leaf-certificate.ts';
 import { dial, echo, howItEnds, openRawSession, readAll, request, startApplication, startRawServer } from './peers.ts';
 import { CLIENT, type EngineFactory, SERVER, startRig } from './rig.ts';
 
-const test = anyTest as TestFn;
+/** One after the other: a case must not wait for what another one loads this process with. */
+const test = (anyTest as TestFn).serial;
 const NEVER = new AbortController().signal;
 const ELSEWHERE: Identity = { ...CLIENT, trustDomain: 'elsewhere' };
 const DAY_MS = 86_400_000;
