@@ -2,8 +2,13 @@
  * The `culvert` command. Each program is loaded only when it is asked for, so that the tunnel never loads the
  * controller's libraries.
  */
+import { enableCompileCache, flushCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { errorMessage } from '../core/errors.ts';
+
+// Compiled code beside the packages, not in a folder that others may write to: half of a program's start is compiling.
+enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/culvert', import.meta.url)));
 
 type Run = (env: NodeJS.ProcessEnv, signal: AbortSignal) => Promise<number>;
 
@@ -22,6 +27,7 @@ function shutdownSignal(): AbortSignal {
 
 async function runProgram(load: () => Promise<Run>): Promise<void> {
   const run = await load();
+  flushCompileCache(); // a program that is killed would never write it
   process.exitCode = await run(process.env, shutdownSignal());
 }
 

@@ -144,7 +144,7 @@ function componentSpec({ plan, program }: MeshOptions, place: Place, resolvConf:
 async function nodeReady(options: MeshOptions, node: NodePlan, signal: AbortSignal): Promise<void> {
   using netns = Netns.open(netnsPath(node.netns));
   for (const [name, port, path] of [
-    ['agent', 8_000, '/healthz'],
+    ['agent', 8_000, '/readyz'],
     ['tunnel', 15_021, '/healthz/ready'],
   ] as const) {
     await until(options, signal, `the ${name} of ${node.name} is ready`, async () => {
