@@ -157,6 +157,27 @@ test('a pod whose port is taken is answered with the reason and started when it 
   await eventually('ready after the retry', () => isReady(tunnel));
 });
 
+test('in dedicated mode the tunnel serves its own namespace without an agent', async (t) => {
+  await using tunnel = await TunnelProcess.create();
+  const peer = await tunnel.fabric.add();
+  await captureTraffic(tunnel.node);
+  await tunnel.start(
+    { workloads: [workload('self', tunnel.node)] },
+    { PROXY_MODE: 'dedicated', PROXY_WORKLOAD_INFO: 'default/self/self', PACKET_MARK: '1337' },
+  );
+  await eventually('ready', () => isReady(tunnel));
+  using echo = serveEcho(tunnel.node.netns);
+  t.is((await call(peer.netns, { ip: tunnel.node.ip4, port: 8080 }, 'in')).toString(), 'in');
+  t.deepEqual(echo.peers, [peer.ip4]);
+  using _far = serveEcho(peer.netns);
+  t.is((await call(tunnel.node.netns, { ip: peer.ip4, port: 8080 }, 'out')).toString(), 'out');
+  await eventually('both are logged', () =>
+    ['inbound', 'outbound'].every((way) => tunnel.output.includes(`direction="${way}"`)),
+  );
+  tunnel.kill('SIGTERM');
+  t.is(await tunnel.exited(), 0);
+});
+
 test('POST to /quitquitquit ends the process', async (t) => {
   await using all = await scene();
   await all.tunnel.acceptTunnel();
