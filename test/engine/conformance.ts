@@ -23,6 +23,7 @@ import {
   startApplication,
   startRawServer,
 } from './peers.ts';
+import { registerRevocation } from './revocation.ts';
 import { CLIENT, type EngineFactory, newAuthority, type Rig, type Script, SERVER, startRig } from './rig.ts';
 
 /** One after the other: a case must not wait for what another one loads this process with. */
@@ -75,6 +76,7 @@ const soleOutcome = async (rig: Rig) => {
 
 export function registerEngineSuite(create: EngineFactory): void {
   registerHostilePeers(create);
+  registerRevocation(create);
   test('bytes arrive exact both ways while both sides push back', async (t) => {
     await using application = await startApplication(echo);
     await using pair = await startPair(create, application);

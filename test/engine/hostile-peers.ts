@@ -5,13 +5,13 @@
 import { once } from 'node:events';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
-import type { TlsCredentials } from '../../src/engine/index.ts';
+import type { ForwardHbone, TlsCredentials } from '../../src/engine/index.ts';
 import { type Identity, identityUri } from '../../src/model/identity.ts';
 import { type CertificateAuthority, PrivateKey, selfIssuing } from '../../src/pki/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { leafOf } from './leaf-certificate.ts';
 import { dial, echo, howItEnds, openRawSession, readAll, request, startApplication, startRawServer } from './peers.ts';
-import { CLIENT, type EngineFactory, SERVER, startRig } from './rig.ts';
+import { CLIENT, type EngineFactory, newAuthority, SERVER, startRig } from './rig.ts';
 
 /** One after the other: a case must not wait for what another one loads this process with. */
 const test = (anyTest as TestFn).serial;
@@ -81,16 +81,7 @@ export function registerHostilePeers(create: EngineFactory): void {
       const own = await strange([identityUri(CLIENT)], undefined);
       await using rig = await startRig(create, {
         credentials: async () => own,
-        outbound: () => ({
-          action: 'hbone',
-          session: {
-            identity: CLIENT,
-            expectedIdentities: [identityUri(SERVER)],
-            peer: { ip: '127.0.0.1', port: peer.port },
-            sourceIp: '127.0.0.1',
-          },
-          connect: { authority: '10.0.0.1:80', headers: {} },
-        }),
+        outbound: () => tunnelTo(peer.port),
       });
       const socket = await dial((await rig.listen('outbound')).port);
       socket.end('secret');
@@ -111,6 +102,18 @@ export function registerHostilePeers(create: EngineFactory): void {
     t.not(await howItEnds(silent), 'data');
     await eventually(() => rig.failures.length === 1, 'the failure to be told');
     session.destroy();
+  });
+
+  test('a peer that vanishes in the middle resets the application, so that half an answer is never taken for all', async (t) => {
+    const authority = await newAuthority();
+    await using peer = await startRawServer(await selfIssuing(authority).fetch(SERVER, NEVER), (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write('half of the', () => stream.session?.destroy());
+    });
+    await using rig = await startRig(create, { outbound: () => tunnelTo(peer.port) }, { authority });
+    const socket = await dial((await rig.listen('outbound')).port);
+    t.is(await howItEnds(socket), 'ECONNRESET');
+    await eventually(() => rig.outcomes.size === 1, 'the connection to end');
   });
 
   test('a flood of resets leaves others alone and nothing behind', async (t) => {
@@ -172,6 +175,17 @@ export function registerHostilePeers(create: EngineFactory): void {
     t.is(rig.streams.length, 0);
   });
 }
+
+const tunnelTo = (port: number): ForwardHbone => ({
+  action: 'hbone',
+  session: {
+    identity: CLIENT,
+    expectedIdentities: [identityUri(SERVER)],
+    peer: { ip: '127.0.0.1', port },
+    sourceIp: '127.0.0.1',
+  },
+  connect: { authority: '10.0.0.1:80', headers: {} },
+});
 
 async function connectRaw(port: number, authority: CertificateAuthority): Promise<TLSSocket> {
   const { privateKeyPem, certChainPem } = await selfIssuing(authority).fetch(CLIENT, NEVER);

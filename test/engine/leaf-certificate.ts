@@ -1,4 +1,5 @@
 /** Certificates that an authority would not issue, below one root that all of them in a process share. */
+import { X509Certificate } from 'node:crypto';
 import type { TlsCredentials } from '../../src/engine/index.ts';
 import { buildCertificate, nameDer } from '../../src/pki/certificate-builder.ts';
 import { PrivateKey } from '../../src/pki/index.ts';
@@ -35,3 +36,30 @@ export function leafOf(
     rootsPem,
   };
 }
+
+/** A revocation list of the shared root, DER, that names these certificates. Source: RFC 5280 section 5.1. */
+export function revocationListOf(...revoked: readonly TlsCredentials[]): Buffer {
+  const entries = revoked.map(({ certChainPem }) => {
+    const serial = new X509Certificate(certChainPem).serialNumber.padStart(32, '0');
+    return element(0x30, element(0x02, Buffer.from(serial, 'hex')), time('260101000000Z'));
+  });
+  const algorithm = element(0x30, Buffer.from('06082a8648ce3d040302', 'hex')); // ecdsa-with-SHA256
+  const body = element(
+    0x30,
+    element(0x02, Buffer.from([1])), // version 2
+    algorithm,
+    nameDer('test root'),
+    time('260101000000Z'),
+    time('260102000000Z'),
+    element(0x30, ...entries),
+  );
+  return element(0x30, body, algorithm, element(0x03, Buffer.from([0]), rootKey.sign(body)));
+}
+
+function element(tag: number, ...parts: readonly Uint8Array[]): Buffer {
+  const content = Buffer.concat(parts);
+  const length = content.length < 128 ? [content.length] : [0x82, content.length >> 8, content.length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...length]), content]);
+}
+
+const time = (text: string): Buffer => element(0x17, Buffer.from(text));

@@ -9,6 +9,12 @@ export interface Failure {
   readonly error: string;
 }
 
+/** The end of a live connection whose peer was revoked. */
+export const REVOKED: Failure = {
+  flag: 'CERT_REVOKED',
+  error: 'connection closed: peer certificate revoked by CRL',
+};
+
 const FLAGS: Partial<Record<MeshErrorCode, ResponseFlag>> = {
   ERR_TLS: 'TLS_FAILURE',
   ERR_PEER_IDENTITY: 'TLS_FAILURE',

@@ -34,10 +34,14 @@ export interface HboneDialDeps {
 export interface OpenTunnel extends Disposable {
   readonly stream: ClientHttp2Stream;
   readonly responseHeaders: Readonly<Record<string, string>>;
+  /** Whether the session was ended because its peer's certificate was revoked. */
+  readonly isRevoked: () => boolean;
 }
 
 export class HboneDial {
   readonly #deps: HboneDialDeps;
+  /** Sessions that were ended by a revocation. */
+  readonly #revoked = new WeakSet<ClientHttp2Session>();
 
   constructor(deps: HboneDialDeps) {
     this.#deps = deps;
@@ -57,7 +61,12 @@ export class HboneDial {
           signal,
         });
         stream.once('close', () => lease[Symbol.dispose]());
-        return { stream, responseHeaders: headers, [Symbol.dispose]: () => lease[Symbol.dispose]() };
+        return {
+          stream,
+          responseHeaders: headers,
+          isRevoked: () => this.#revoked.has(lease.session),
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
       } catch (error) {
         lease[Symbol.dispose]();
         if (error instanceof StreamRefusedError && attempt === 1 && lease.reused) continue;
@@ -78,7 +87,12 @@ export class HboneDial {
         signal,
       });
       stream.once('close', () => session.close());
-      return { stream, responseHeaders: headers, [Symbol.dispose]: () => outer[Symbol.dispose]() };
+      return {
+        stream,
+        responseHeaders: headers,
+        isRevoked: () => this.#revoked.has(session) || outer.isRevoked(),
+        [Symbol.dispose]: () => outer[Symbol.dispose](),
+      };
     } catch (error) {
       inner?.session.destroy();
       outer.stream.close(constants.NGHTTP2_CANCEL);
@@ -123,7 +137,7 @@ export class HboneDial {
         opened.session.destroy();
         throw error;
       }
-      peers.watch(opened.session, check);
+      peers.watch(opened.session, check, () => this.#revoked.add(opened.session));
       return opened;
     } catch (error) {
       transport.destroy();

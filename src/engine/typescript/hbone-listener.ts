@@ -21,7 +21,7 @@ import type { Identity } from '../../model/identity.ts';
 import { canonicalIp } from '../../model/ip.ts';
 import type { EngineListener, EngineOptions, ListenerOptions, TlsCredentials } from '../port.ts';
 import type { ConnectionSet } from './connection-set.ts';
-import { toFailure } from './failure.ts';
+import { REVOKED, toFailure } from './failure.ts';
 import { readHeaders, type StreamDeps, serveStream } from './hbone-stream.ts';
 import type { OwnerScope } from './owner-scope.ts';
 import type { PeerWatch } from './peer-watch.ts';
@@ -134,7 +134,7 @@ class HboneAcceptor {
     session.on('error', (error) => {
       if (!isHangup(error)) this.#failed(accepted, new Error(`h2 failed: ${error.message}`));
     });
-    peers.watch(session, check, () => open.cut('CERT_REVOKED', 'connection closed: peer certificate revoked by CRL'));
+    peers.watch(session, check, () => open.cut(REVOKED.flag, REVOKED.error));
     session.setLocalWindowSize(options.connectionWindowBytes);
     watchLiveness(session);
     session.on('stream', (stream, headers, _flags, rawHeaders) => {

@@ -19,6 +19,7 @@ export function join(near: TcpSocket, far: FarSide): Promise<Error | undefined> 
   return new Promise((resolve) => {
     let open = 2;
     let failure: Error | undefined;
+    let farEnded = false;
     const closed = () => {
       open -= 1;
       if (open === 0) resolve(failure);
@@ -33,7 +34,7 @@ export function join(near: TcpSocket, far: FarSide): Promise<Error | undefined> 
       closed();
     });
     far.once('close', () => {
-      endNear(near, far);
+      endNear(near, farEnded && !isReset(far));
       closed();
     });
     if (near.destroyed) {
@@ -41,12 +42,15 @@ export function join(near: TcpSocket, far: FarSide): Promise<Error | undefined> 
       closed();
     }
     if (far.destroyed) {
-      endNear(near, far);
+      endNear(near, false);
       closed();
     }
     pump(near, far);
-    // a stream that is reset ends for its reader too; that end is no FIN
-    pump(far, near, () => !isReset(far));
+    // a stream that is reset, or whose session is gone, ends for its reader too; that end is no FIN
+    pump(far, near, () => {
+      farEnded = !far.destroyed && !isReset(far);
+      return farEnded;
+    });
   });
 }
 
@@ -63,9 +67,9 @@ export function reset(side: FarSide): void {
 }
 
 /** The far side is gone for good: what it sent is still delivered, what it can no longer take is not waited for. */
-function endNear(near: TcpSocket, far: FarSide): void {
+function endNear(near: TcpSocket, inOrder: boolean): void {
   if (near.destroyed) return;
-  if (isReset(far)) near.reset();
+  if (!inOrder) near.reset();
   else if (near.writableFinished) near.destroy();
   else near.end(() => near.destroy());
 }

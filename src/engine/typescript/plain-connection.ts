@@ -9,7 +9,7 @@ import type {
 } from '../port.ts';
 import type { Connection } from './connection.ts';
 import type { Dialer } from './dialer.ts';
-import { toFailure } from './failure.ts';
+import { REVOKED, toFailure } from './failure.ts';
 import type { HboneDial } from './hbone-dial.ts';
 import { join } from './join.ts';
 import type { OwnerScope } from './owner-scope.ts';
@@ -93,7 +93,9 @@ async function forwardTunnel(
       ? await hbone.open(scope, decision, signal)
       : await hbone.openDouble(scope, decision, signal);
   connection.own(tunnel.stream);
-  finish(connection, await join(socket, tunnel.stream), tunnel.responseHeaders);
+  const error = await join(socket, tunnel.stream);
+  if (tunnel.isRevoked()) connection.end(REVOKED.flag, REVOKED.error, tunnel.responseHeaders);
+  else finish(connection, error, tunnel.responseHeaders);
 }
 
 /** A reset after bytes flowed is an ending, anything else that broke a side is a failure. */
