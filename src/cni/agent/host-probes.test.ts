@@ -18,7 +18,7 @@ test('only what a process of the node sends gets the address of probes', (t) => 
     .filter((line) => line.startsWith('add rule'));
   t.is(rules.length, 2);
   for (const rule of rules)
-    t.regex(rule, /meta l4proto tcp meta skuid .* daddr @istio-inpod-probes-v[46] counter snat/);
+    t.regex(rule, /tcp flags .* == syn meta skuid .* daddr @istio-inpod-probes-v[46] counter snat/);
 });
 
 test('an address goes into the set of its family, with its pod as comment', async (t) => {

@@ -16,6 +16,8 @@ export interface ProbeEntry {
 const TABLE = 'inet istio-ambient-nat';
 const SETS = { 4: 'istio-inpod-probes-v4', 6: 'istio-inpod-probes-v6' } as const;
 const NFT = ['nft', '-f', '-'] as const;
+/** Only the first packet: a connection that was open before would be taken for a new one in its middle, and break. */
+const OPENING = 'tcp flags & (fin | syn | rst | ack) == syn';
 /** A local socket has an owner, a forwarded packet has none and matches no range. */
 const LOCAL_SOCKET = 'meta skuid 0-4294967294';
 
@@ -28,7 +30,7 @@ export function hostRuleset(): string {
   lines.push(`add chain ${TABLE} postrouting { type nat hook postrouting priority 100; policy accept; }`);
   for (const family of [4, 6] as const) {
     const ip = family === 4 ? 'ip' : 'ip6';
-    const match = `meta l4proto tcp ${LOCAL_SOCKET} ${ip} daddr @${SETS[family]}`;
+    const match = `${OPENING} ${LOCAL_SOCKET} ${ip} daddr @${SETS[family]}`;
     lines.push(`add rule ${TABLE} postrouting ${match} counter snat ${ip} to ${PROBE_SOURCE[family]}`);
   }
   return `${lines.join('\n')}\n`;
