@@ -13,6 +13,9 @@ import { native, type RingHandle } from './native.ts';
 /** Some seconds of rare events; a consumer that is slower than that loses the newest. */
 const DEFAULT_QUEUE_MAX = 1024;
 
+/** Readers that a consumer waits for: nothing else may hold them meanwhile. */
+const awaited = new Set<RingBuffer>();
+
 /** Owns a reader of the ring. One consumer at a time. Dispose it to end the iteration. */
 export class RingBuffer implements AsyncIterable<Buffer>, Disposable {
   readonly #handle: RingHandle;
@@ -25,10 +28,9 @@ export class RingBuffer implements AsyncIterable<Buffer>, Disposable {
   constructor(map: BpfMap, options: { readonly queueMax?: number } = {}) {
     if (map.type !== MAP_TYPES.ringbuf) throw new BpfError('EINVAL', `map ${map.name} is not a ring buffer`);
     this.#queueMax = options.queueMax ?? DEFAULT_QUEUE_MAX;
-    this.#handle = checkedValue(
-      native.ringOpen(map.handle, (record) => this.#push(record)),
-      `read ring ${map.name}`,
-    );
+    const self = new WeakRef<RingBuffer>(this); // so that a forgotten reader is collected, and its handle closed
+    const onRecord = (record: Buffer): void => self.deref()?.#push(record);
+    this.#handle = checkedValue(native.ringOpen(map.handle, onRecord), `read ring ${map.name}`);
   }
 
   /** Records lost because the queue was full. */
@@ -65,10 +67,12 @@ export class RingBuffer implements AsyncIterable<Buffer>, Disposable {
   async #arrival(): Promise<void> {
     if (this.#wake !== undefined) throw new BpfError('EBUSY', 'the ring buffer has a consumer already');
     native.ringRef(this.#handle, true);
+    awaited.add(this);
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
     this.#wake = undefined;
+    awaited.delete(this);
     if (!this.#closed) native.ringRef(this.#handle, false);
   }
 }
