@@ -3,9 +3,10 @@
  * control in which its claim must not hold.
  */
 import anyTest, { type TestFn } from 'ava';
-import { unharmed } from '../../src/cli/demo-acts.ts';
+import { actInClear, type Narrator, unharmed } from '../../src/cli/demo-acts.ts';
 import { type LinkEvidence, readLink, without } from '../../src/cli/demo-evidence.ts';
 import type { Stage } from '../../src/cli/demo-stage.ts';
+import { MeshError } from '../../src/core/errors.ts';
 import { eventually } from './cluster-fixture.ts';
 import { enrol, type MeshFixture, startShop } from './mesh-fixture.ts';
 
@@ -53,6 +54,18 @@ test.serial(
     await t.notThrowsAsync(unharmed(stage));
   },
 );
+
+test.serial('control: what the demo claims of plain traffic is not true in the mesh', async (t) => {
+  const silent: Narrator = {
+    act() {},
+    async doing(_text, work) {
+      await work();
+    },
+  };
+  const act = actInClear(t.context.stage, silent, { before: new Set() });
+  const error = await t.throwsAsync(act, { instanceOf: MeshError });
+  t.is(error?.code, 'ERR_CLAIM');
+});
 
 test.serial('every pair of pods can talk, on one node and across', async (t) => {
   const { stage } = t.context;
