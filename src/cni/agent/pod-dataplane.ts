@@ -98,7 +98,8 @@ export class PodDataplane {
     if (!pod.capturing) await this.#deps.inspectClear(pod);
     await pod.backend.capture(toCaptured(pod));
     pod.capturing = true;
-    if (former !== undefined && former !== pod.backend) await former.clear(toCaptured(pod));
+    // Released, not cleared: what it captured is still open, and the return path belongs to both.
+    if (former !== undefined && former !== pod.backend) await former.release(toCaptured(pod));
     await this.#enabled(pod);
   }
 

@@ -87,6 +87,7 @@ export class PodReconciler {
    */
   async admit({ namespace, name, netns: path, ips }: CmdAddRequest, signal: AbortSignal): Promise<void> {
     const pod = await this.#knownPod({ namespace, name });
+    if (signal.aborted) throw new MeshError('ERR_TIMEOUT', 'the call was given up before its turn came');
     const uid = pod.metadata.uid;
     if (uid === undefined || !this.#isWanted(pod)) return;
     const netns = openGiven(path);
