@@ -29,7 +29,10 @@ export class RingBuffer implements AsyncIterable<Buffer>, Disposable {
     if (map.type !== MAP_TYPES.ringbuf) throw new BpfError('EINVAL', `map ${map.name} is not a ring buffer`);
     this.#queueMax = options.queueMax ?? DEFAULT_QUEUE_MAX;
     const self = new WeakRef<RingBuffer>(this); // so that a forgotten reader is collected, and its handle closed
-    const onRecord = (record: Buffer): void => self.deref()?.#push(record);
+    const onRecord = (record: Buffer): void => {
+      const reader = self.deref();
+      if (reader !== undefined) reader.#push(record);
+    };
     this.#handle = checkedValue(native.ringOpen(map.handle, onRecord), `read ring ${map.name}`);
   }
 
