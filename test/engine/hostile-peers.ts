@@ -5,17 +5,17 @@
 import { once } from 'node:events';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
-import type { ForwardHbone, TlsCredentials } from '../../src/engine/index.ts';
+import type { TlsCredentials } from '../../src/engine/index.ts';
 import { type Identity, identityUri } from '../../src/model/identity.ts';
 import { type CertificateAuthority, PrivateKey, selfIssuing } from '../../src/pki/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { leafOf } from './leaf-certificate.ts';
+import { NEVER, tunnelTo } from './pair.ts';
 import { dial, echo, howItEnds, openRawSession, readAll, request, startApplication, startRawServer } from './peers.ts';
 import { CLIENT, type EngineFactory, newAuthority, SERVER, startRig } from './rig.ts';
 
 /** One after the other: a case must not wait for what another one loads this process with. */
 const test = (anyTest as TestFn).serial;
-const NEVER = new AbortController().signal;
 const ELSEWHERE: Identity = { ...CLIENT, trustDomain: 'elsewhere' };
 const DAY_MS = 86_400_000;
 
@@ -175,17 +175,6 @@ export function registerHostilePeers(create: EngineFactory): void {
     t.is(rig.streams.length, 0);
   });
 }
-
-const tunnelTo = (port: number): ForwardHbone => ({
-  action: 'hbone',
-  session: {
-    identity: CLIENT,
-    expectedIdentities: [identityUri(SERVER)],
-    peer: { ip: '127.0.0.1', port },
-    sourceIp: '127.0.0.1',
-  },
-  connect: { authority: '10.0.0.1:80', headers: {} },
-});
 
 async function connectRaw(port: number, authority: CertificateAuthority): Promise<TLSSocket> {
   const { privateKeyPem, certChainPem } = await selfIssuing(authority).fetch(CLIENT, NEVER);
