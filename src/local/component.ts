@@ -3,6 +3,7 @@
  * ends, quickly at first, until it is stopped.
  */
 import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
@@ -17,6 +18,7 @@ export interface ComponentSpec extends ProcessSpec {
 }
 
 const HOLD_POLL_MS = 50;
+const LAST_WORDS_MAX = 500;
 
 export interface ComponentState {
   readonly name: string;
@@ -65,7 +67,10 @@ export class Component {
         this.#onChange();
         const exitCode = await this.#process.exited;
         if (signal.aborted) return;
-        this.#log.warn('component ended, starting it again', { exitCode });
+        this.#log.warn('component ended, starting it again', {
+          exitCode,
+          lastWords: await lastLine(this.#spec.logFile),
+        });
         await removeCgroup(this.#spec.cgroup);
       } catch (error) {
         this.#log.error('component did not start', { error: errorMessage(error) });
@@ -81,5 +86,18 @@ export class Component {
     while (!signal.aborted && existsSync(this.#spec.holdFile)) {
       await this.#clock.sleep(HOLD_POLL_MS, signal).catch(() => {});
     }
+  }
+}
+
+/** The last line of a log, which mostly says why its writer ended. Empty when there is none. */
+async function lastLine(path: string): Promise<string> {
+  try {
+    await using file = await open(path);
+    const { size } = await file.stat();
+    const start = Math.max(0, size - LAST_WORDS_MAX);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(LAST_WORDS_MAX), 0, LAST_WORDS_MAX, start);
+    return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').at(-1) ?? '';
+  } catch {
+    return '';
   }
 }
