@@ -5,6 +5,7 @@
 import { localAddresses } from 'culvert-netns';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import { formatIpPort } from '../../model/ip.ts';
 import type { RunCommand } from '../redirect/index.ts';
 import type { EnrolledPod } from './enrolled-pods.ts';
 import { canonicalIps } from './pod-address.ts';
@@ -67,7 +68,7 @@ export class ClearWatch {
       );
       onCut(forbidden.length);
       const { namespace, name } = pod.key;
-      const from = forbidden.slice(0, NAMED_MAX).map(({ connection: { remote } }) => `${remote.ip}:${remote.port}`);
+      const from = forbidden.slice(0, NAMED_MAX).map(({ connection: { remote } }) => formatIpPort(remote));
       const by = [...new Set(forbidden.map((entry) => entry.by))];
       log.warn('connections in clear were cut', { pod: `${namespace}/${name}`, count: forbidden.length, by, from });
     } catch (error) {

@@ -16,6 +16,7 @@ test(
   UID,
 );
 test('cgroup v1 lines', names, `12:cpu:/kubepods/pod${UID}/2f7a\n11:memory:/kubepods/pod${UID}/2f7a\n`, UID);
+test('below a folder called pods', names, `0::/node1/pods/pod${UID}/c`, UID);
 test('a UID that is no UUID', names, '0::/node1/kubepods/podztunnel-node1/c', 'ztunnel-node1');
 test('a process of the system', names, '0::/system.slice/ssh.service\n', undefined);
 test('the root', names, '0::/\n', undefined);

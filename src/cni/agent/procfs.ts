@@ -96,7 +96,8 @@ export function podUidOf(cgroup: string, kubepods?: string): string | undefined 
     const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
     if (!path.startsWith('/')) continue;
     const parts = path.split('/').slice(1);
-    const index = parts.findIndex((part) => uidOfPart(part) !== undefined);
+    const uuid = parts.findIndex((part) => UUID_PART.test(part)); // a folder above may well be called `pods`
+    const index = uuid < 0 ? parts.findIndex((part) => PLAIN_PART.test(part)) : uuid;
     if (index < 0 || !isBelow(parts.slice(0, index), kubepods)) continue;
     return uidOfPart(parts[index] ?? '');
   }
