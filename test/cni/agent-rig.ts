@@ -2,9 +2,18 @@
  * A node agent in this process, a node and pods as namespaces, the real plugin, and a tunnel that only answers. Names
  * carry the process id; all is removed on dispose.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createNetns, Netns, removeNetns } from 'culvert-netns';
@@ -19,6 +28,7 @@ import { FileSource, FileWriter, type KubeObject } from '../../src/kube/index.ts
 import { call, config, environment, type Outcome } from '../native/cni-call.ts';
 
 const NODE = 'node1';
+const PREFIX = 'cvt-agent';
 let count = 0;
 
 export interface PodPlace {
@@ -36,8 +46,8 @@ export interface AgentRun extends AsyncDisposable {
 }
 
 export class AgentRig implements AsyncDisposable {
-  readonly dir = mkdtempSync(join(tmpdir(), 'cvt-agent-'));
-  readonly #prefix = `cvt-agent-${process.pid}-${count++}`;
+  readonly dir = mkdtempSync(join(tmpdir(), `${PREFIX}-${process.pid}-`));
+  readonly #prefix = `${PREFIX}-${process.pid}-${count++}`;
   readonly node: Netns;
   readonly #namespaces: string[] = [];
   readonly #cgroup: string;
@@ -46,6 +56,7 @@ export class AgentRig implements AsyncDisposable {
   #ips = 1;
 
   constructor() {
+    if (count === 1) sweep();
     this.node = createNetns(`/run/netns/${this.#prefix}-node`);
     this.#namespaces.push(`${this.#prefix}-node`);
     this.#cgroup = this.#makeCgroup(join(cgroup2(), this.#prefix));
@@ -210,6 +221,24 @@ export class AgentRig implements AsyncDisposable {
     this.#cgroups.push(path);
     return path;
   }
+}
+
+/** Removes what test processes that were killed left behind. */
+function sweep(): void {
+  const left = (dir: string): string[] =>
+    readdirSync(dir)
+      .filter((name) => {
+        const pid = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name)?.[1];
+        return pid !== undefined && !existsSync(`/proc/${pid}`);
+      })
+      .map((name) => join(dir, name));
+  for (const path of left(cgroup2())) {
+    writeFileSync(join(path, 'cgroup.kill'), '1');
+    // What has not ended yet is left for the next run.
+    spawnSync('/usr/bin/find', [path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'], { stdio: 'ignore' });
+  }
+  for (const path of left('/run/netns')) removeNetns(path);
+  for (const path of left(tmpdir())) rmSync(path, { recursive: true, force: true });
 }
 
 function cgroup2(): string {
