@@ -4,11 +4,11 @@
  * container started can hide from it.
  */
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { errnoName, MeshError } from '../core/errors.ts';
 import { run } from './process-runner.ts';
 
-/** Where cgroup2 is mounted when the machine has none: only for our clusters, left in place. */
+/** Where cgroup2 is mounted when the machine has none: only for our clusters, until the last one is removed. */
 const OWN_MOUNT = '/run/culvert-cgroup2';
 const REMOVE_ATTEMPTS = 200;
 const REMOVE_RETRY_MS = 10;
@@ -20,6 +20,15 @@ export async function ensureCgroup2(): Promise<string> {
   await mkdir(OWN_MOUNT, { recursive: true });
   await run('mount', ['-t', 'cgroup2', 'none', OWN_MOUNT]);
   return OWN_MOUNT;
+}
+
+/** Takes our own mount away when no cluster uses it any more. */
+export async function releaseCgroup2(mount: string): Promise<void> {
+  if (mount !== OWN_MOUNT) return;
+  const used = (await readdir(mount)).some((name) => name.startsWith('culvert.'));
+  if (used) return;
+  await run('umount', [mount]);
+  await rmdir(mount);
 }
 
 /** Mount point of the first cgroup2 file system in the text of /proc/mounts. */
@@ -67,17 +76,6 @@ export async function processesOf(path: string): Promise<readonly number[]> {
 /** Makes a folder with its parents. */
 export async function createCgroup(path: string): Promise<void> {
   await mkdir(path, { recursive: true });
-}
-
-/** Removes empty folders upwards; stops at the first one in use. */
-export async function pruneCgroup(path: string): Promise<void> {
-  try {
-    await rmdir(path);
-    await rmdir(dirname(path));
-  } catch (error) {
-    const name = errnoName(error);
-    if (name !== 'EBUSY' && name !== 'ENOENT' && name !== 'ENOTEMPTY') throw error;
-  }
 }
 
 async function removeTree(path: string): Promise<void> {

@@ -5,7 +5,7 @@
 import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
-import { findCgroup2, removeCgroup } from './cgroup.ts';
+import { findCgroup2, releaseCgroup2, removeCgroup } from './cgroup.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
 import { findState, isSupervised } from './cluster-state.ts';
 import { listNamespaces, removeNamespaces } from './network.ts';
@@ -40,7 +40,10 @@ export async function removeCluster(plan: ClusterPlan): Promise<void> {
 /** Everything but the state folder. */
 export async function removeRuntime(plan: ClusterPlan): Promise<void> {
   const cgroup2 = findCgroup2(await readFile('/proc/mounts', 'utf8'));
-  if (cgroup2 !== undefined) await removeCgroup(join(cgroup2, plan.prefix));
+  if (cgroup2 !== undefined) {
+    await removeCgroup(join(cgroup2, plan.prefix));
+    await releaseCgroup2(cgroup2);
+  }
   await rm(pinRoot(plan), { recursive: true, force: true });
   await removeNamespaces(plan.prefix);
 }

@@ -112,3 +112,12 @@ test.serial('a supervised component that is killed comes back by itself', async 
     (await stage.statusOf('ratings', DETAILS)) === 200 ? true : undefined,
   );
 });
+
+test.serial('after a kill -9 of the supervisor pods go on, and down leaves nothing', async (t) => {
+  const { cluster, stage } = t.context;
+  process.kill(await cluster.pidOf('supervisor'), 'SIGKILL');
+  await loadGoesOn(stage);
+  t.true((await cluster.remains()).length > 10, 'control: a running cluster is seen');
+  await cluster.down();
+  t.deepEqual(await cluster.remains(), []);
+});
