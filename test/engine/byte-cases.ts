@@ -1,12 +1,12 @@
 /** Bytes: exact, under pressure, bounded, and many connections at once. Registered by `registerEngineSuite`. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import anyTest, { type TestFn } from 'ava';
 import { eventually } from '../support/eventually.ts';
-import { digest, soleOutcome, startPair } from './pair.ts';
+import { digest, forwardTo, soleOutcome, startPair, tunnelTo } from './pair.ts';
 import { dial, echo, readAll, startApplication } from './peers.ts';
-import type { EngineFactory } from './rig.ts';
+import { type EngineFactory, newAuthority, startRig } from './rig.ts';
 
 /** One after the other: a case must not wait for what another one loads this process with. */
 const test = (anyTest as TestFn).serial;
@@ -179,4 +179,32 @@ export function registerByteCases(create: EngineFactory): void {
     t.is(pair.client.outcomes.size, 0);
     socket.destroy();
   });
+
+  for (const tunnelled of [true, false]) {
+    test(`on the way a secret is ${tunnelled ? 'not seen' : 'seen when it is not tunnelled (control)'}`, async (t) => {
+      const seen: Buffer[] = [];
+      let next = 0;
+      await using relay = await startApplication((socket) => {
+        const onward = connect({ port: next, host: '127.0.0.1', allowHalfOpen: true });
+        onward.on('error', () => socket.destroy());
+        for (const side of [socket, onward]) side.on('data', (chunk: Buffer) => seen.push(chunk));
+        socket.pipe(onward).pipe(socket);
+      });
+      await using application = await startApplication(echo);
+      const authority = await newAuthority();
+      await using server = await startRig(create, { inboundHbone: () => forwardTo(application.port) }, { authority });
+      const inbound = await server.listen('inbound-hbone');
+      next = tunnelled ? inbound.port : application.port;
+      await using client = await startRig(
+        create,
+        { outbound: () => (tunnelled ? tunnelTo(relay.port) : forwardTo(relay.port)) },
+        { authority },
+      );
+      const socket = await dial((await client.listen('outbound')).port);
+      socket.end('a secret of the application');
+      t.is(String(await readAll(socket)), 'a secret of the application');
+      t.is(Buffer.concat(seen).includes('a secret'), !tunnelled);
+      t.true(seen.length > 0);
+    });
+  }
 }

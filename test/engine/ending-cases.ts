@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import anyTest, { type TestFn } from 'ava';
 import { selfIssuing } from '../../src/pki/index.ts';
@@ -97,5 +98,30 @@ export function registerEndingCases(create: EngineFactory): void {
     const errors = [...pair.client.outcomes.values()].map(({ error }) => error);
     t.deepEqual(errors.sort(), ['connection closed due to connection drain', undefined]);
     t.is(pair.client.engine.stats().connections, 0);
+  });
+
+  test('however connections end, no descriptor stays open', async (t) => {
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    const settled = async () => {
+      await using application = await startApplication((socket) => {
+        socket.once('data', (first) => {
+          if (String(first) === 'reset me') socket.resetAndDestroy();
+          else socket.end(first);
+        });
+      });
+      await using pair = await startPair(create, application);
+      for (let i = 0; i < 60; i++) {
+        const socket = await dial(pair.port);
+        socket.write(i % 3 === 0 ? 'reset me' : 'answer me');
+        if (i % 3 === 1) await readAll(socket);
+        if (i % 3 === 2) socket.resetAndDestroy();
+        else socket.destroy();
+      }
+    };
+    await settled(); // what is loaded and kept once
+    const before = descriptors();
+    await settled();
+    await eventually(() => descriptors() <= before, 'the descriptors to be closed');
+    t.pass();
   });
 }
