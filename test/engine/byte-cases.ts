@@ -187,6 +187,7 @@ export function registerByteCases(create: EngineFactory): void {
       await using relay = await startApplication((socket) => {
         const onward = connect({ port: next, host: '127.0.0.1', allowHalfOpen: true });
         onward.on('error', () => socket.destroy());
+        socket.once('close', () => onward.destroy());
         for (const side of [socket, onward]) side.on('data', (chunk: Buffer) => seen.push(chunk));
         socket.pipe(onward).pipe(socket);
       });
