@@ -53,7 +53,9 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
     ...{ source, backends, metrics, log, clock: systemClock, run: runCommand },
     writer: new FileWriter({ source, manager: `culvert-cni-${config.agent.nodeName}` }),
   };
-  const agent = scope.use(await startNodeAgent(config.agent, deps, signal));
+  const agent = scope.use(
+    await startNodeAgent({ ...config.agent, iptablesVariant: config.iptablesVariant }, deps, signal),
+  );
   ready.agent = true;
   const installer = scope.use(
     new Installer({

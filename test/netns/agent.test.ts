@@ -233,22 +233,27 @@ test.serial('the annotation of a pod chooses its back-end', async (t) => {
   t.regex(agent.lab.exec('iptables-nft-save', '-t', 'nat'), /ISTIO_OUTPUT.*15001/);
 });
 
-test.serial('probes from the node pass, and its address is its own again when the pod has left', async (t) => {
-  await using agent = await node();
-  agent.agentNetns = agent.lab.node;
-  agent.pod('Running', { labels: AMBIENT });
-  await agent.runContainer();
-  await agent.startAgent();
-  await using _tunnel = await agent.connectTunnel();
-  await agent.annotated('enabled');
-  for (const family of [4, 6] as const)
-    t.is(await firstLine(agent.lab.node, POD[family], APP_PORT), `app ${PROBE[family]}`);
-  agent.pod('Running');
-  await agent.annotated(undefined);
-  const isDirect = async () => (await firstLine(agent.lab.node, POD[4], APP_PORT)) === DIRECT[1];
-  await eventually(isDirect, 'the node’s own address at the application');
-  t.pass();
-});
+for (const backend of ['nftables', 'iptables']) {
+  test.serial(
+    `${backend}: probes from the node pass, and its address is its own again when the pod has left`,
+    async (t) => {
+      await using agent = await node(backend);
+      agent.agentNetns = agent.lab.node;
+      agent.pod('Running', { labels: AMBIENT });
+      await agent.runContainer();
+      await agent.startAgent();
+      await using _tunnel = await agent.connectTunnel();
+      await agent.annotated('enabled');
+      for (const family of [4, 6] as const)
+        t.is(await firstLine(agent.lab.node, POD[family], APP_PORT), `app ${PROBE[family]}`);
+      agent.pod('Running');
+      await agent.annotated(undefined);
+      const isDirect = async () => (await firstLine(agent.lab.node, POD[4], APP_PORT)) === DIRECT[1];
+      await eventually(isDirect, 'the node’s own address at the application');
+      t.pass();
+    },
+  );
+}
 
 test.serial('it installs the plugin, is ready, and counts', async (t) => {
   await using agent = await node();

@@ -13,6 +13,18 @@ export interface ProbeEntry {
   readonly uid: string;
 }
 
+/** The node's side of one way to exempt probes. */
+export interface HostProbePort {
+  /** Makes the rules, for no address yet. Rejects with ERR_REDIRECT or ERR_UNSUPPORTED. */
+  install(): Promise<void>;
+  /** The pod's addresses are let through; an address of another pod becomes this one's. Rejects with ERR_REDIRECT. */
+  add(uid: string, ips: readonly string[]): Promise<void>;
+  /** Takes out what is this pod's; an address that became another's stays. Rejects with ERR_REDIRECT. */
+  remove(uid: string): Promise<void>;
+  /** Removes the rules. Never rejects: what is left does no harm. */
+  uninstall(): Promise<void>;
+}
+
 const TABLE = 'inet istio-ambient-nat';
 const SETS = { 4: 'istio-inpod-probes-v4', 6: 'istio-inpod-probes-v6' } as const;
 const NFT = ['nft', '-f', '-'] as const;
@@ -63,7 +75,7 @@ function commentOf(uid: string): string {
 }
 
 /** The node's table and the addresses in it; whose an address is, the agent keeps itself. */
-export class HostProbes {
+export class HostProbes implements HostProbePort {
   readonly #run: RunCommand;
   readonly #log: Logger;
   readonly #owners = new Map<string, string>();
@@ -73,13 +85,11 @@ export class HostProbes {
     this.#log = log;
   }
 
-  /** Makes table, rules and empty sets. Rejects with ERR_REDIRECT. */
   async install(): Promise<void> {
     await this.#apply(hostRuleset());
     this.#owners.clear();
   }
 
-  /** The pod's addresses are let through; an address of another pod becomes this one's. Rejects with ERR_REDIRECT. */
   async add(uid: string, ips: readonly string[]): Promise<void> {
     const missing = ips.filter((ip) => this.#owners.get(ip) !== uid);
     if (missing.length === 0) return;
@@ -87,7 +97,6 @@ export class HostProbes {
     for (const ip of missing) this.#owners.set(ip, uid);
   }
 
-  /** Takes out what is this pod's; an address that became another's stays. Rejects with ERR_REDIRECT. */
   async remove(uid: string): Promise<void> {
     const ips = [...this.#owners].filter(([, owner]) => owner === uid).map(([ip]) => ip);
     if (ips.length === 0) return;
@@ -95,7 +104,6 @@ export class HostProbes {
     for (const ip of ips) this.#owners.delete(ip);
   }
 
-  /** Removes the table. Never rejects: what is left does no harm. */
   async uninstall(): Promise<void> {
     try {
       await this.#apply(hostRemoval());

@@ -11,14 +11,15 @@ import { errorMessage, MeshError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { KubeSource, KubeWriter } from '../../kube/index.ts';
 import type { NamespacedName } from '../../model/address.ts';
-import type { RunCommand } from '../redirect/index.ts';
+import type { IptablesVariant, RunCommand } from '../redirect/index.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
 import type { BackendChoice } from './backend-choice.ts';
 import { ClearWatch } from './clear-connections.ts';
 import { ClearPolicies } from './clear-policies.ts';
 import { EnrolledPods } from './enrolled-pods.ts';
 import type { EnrolmentRules } from './enrolment.ts';
-import { HostProbes } from './host-probes.ts';
+import { type HostProbePort, HostProbes } from './host-probes.ts';
+import { IptablesHostProbes } from './iptables-host-probes.ts';
 import { servePlugin } from './plugin-server.ts';
 import { keyText, NAMESPACE, type Namespace, POD, type Pod, podKey } from './pod.ts';
 import { PodDataplane } from './pod-dataplane.ts';
@@ -36,6 +37,8 @@ export interface NodeAgentConfig {
   readonly defaults: CaptureDefaults;
   readonly procfs: ProcfsOptions;
   readonly lingerMs: number;
+  /** The iptables to use where iptables is used; undefined: Istio's choice. */
+  readonly iptablesVariant?: IptablesVariant | undefined;
 }
 
 export interface NodeAgentDeps {
@@ -67,7 +70,7 @@ export async function startNodeAgent(
 ): Promise<NodeAgent> {
   await using scope = new AsyncDisposableStack();
   const { source, backends, clock, log, metrics } = deps;
-  const probes = new HostProbes(deps.run, log);
+  const probes = hostProbes(config, deps);
   await installProbes(probes, deps, signal);
 
   const enrolled = scope.use(new EnrolledPods());
@@ -161,7 +164,14 @@ export async function startNodeAgent(
   };
 }
 
-async function installProbes(probes: HostProbes, { clock, log }: NodeAgentDeps, signal: AbortSignal): Promise<void> {
+/** By nftables, but not on a node that has to capture by iptables. */
+function hostProbes({ defaults: { ipv6 }, iptablesVariant }: NodeAgentConfig, deps: NodeAgentDeps): HostProbePort {
+  const { run, log } = deps;
+  if (deps.backends.preferred !== 'iptables') return new HostProbes(run, log);
+  return new IptablesHostProbes({ run, log, ipv6, ...(iptablesVariant ? { force: iptablesVariant } : {}) });
+}
+
+async function installProbes(probes: HostProbePort, { clock, log }: NodeAgentDeps, signal: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await probes.install();
