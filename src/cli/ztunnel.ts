@@ -20,10 +20,11 @@ import { systemClock } from '../core/system-clock.ts';
 import { TypescriptEngine } from '../engine/index.ts';
 import { ILLEGAL_PORTS, SOURCE_PRESERVING_MARK } from '../model/ports.ts';
 import { CertificateCache, RevocationFile, RevocationLists, SigningClient } from '../pki/index.ts';
-import { addressSubscription, authorizationSubscription, DiscoveryClient } from '../xds/index.ts';
+import { ADDRESS_TYPE, addressSubscription, authorizationSubscription, DiscoveryClient } from '../xds/index.ts';
 import {
   adminHandler,
   configDump,
+  type Demand,
   type Json,
   MeshState,
   parseResolvConf,
@@ -79,6 +80,8 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
   const state = new MeshState({ node: config.nodeName, clock: systemClock });
   const staticConfig = await loadStatic(config, state);
   const certificates = startCertificates(config, { state, log, resources });
+  const control = startControlPlane({ config, state, certificates, registry, log });
+  resources.use(control);
   const tunnel = await startTunnel({
     config,
     state,
@@ -87,11 +90,10 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
     log,
     resources,
     onPods: () => podsChanged(),
+    demand: config.xdsOnDemand ? control.demand : undefined,
   });
   let isSynced = false;
   const podsChanged = (): void => readiness.set('workload proxy manager', isSynced && tunnel.pods.pending === 0);
-  const control = startControlPlane({ config, state, certificates, registry, log });
-  resources.use(control);
   const dump = (): Readonly<Record<string, Json>> =>
     configDump({
       state,
@@ -196,6 +198,7 @@ interface TunnelParts {
   readonly log: Logger;
   readonly resources: AsyncDisposableStack;
   readonly onPods: () => void;
+  readonly demand: Demand | undefined;
 }
 
 async function startTunnel({
@@ -206,6 +209,7 @@ async function startTunnel({
   log,
   resources,
   onPods,
+  demand,
 }: TunnelParts): Promise<Tunnel> {
   let recheck = (): void => {};
   const { crlPath } = config;
@@ -237,6 +241,7 @@ async function startTunnel({
       dedicated: config.mode === 'dedicated',
     },
     state,
+    demand,
     credentials: (identity, signal) => certificates.get(identity, signal),
     makeEngine: (handlers) =>
       new TypescriptEngine(handlers, {
@@ -266,9 +271,11 @@ async function startTunnel({
 interface ControlPlane extends AsyncDisposable {
   /** The first state of every type has been applied. */
   readonly ready: Promise<void>;
+  /** Asks for one address; of use only when the subscription is on demand. Absent without a control plane. */
+  readonly demand?: Demand;
 }
 
-function startControlPlane(parts: Omit<TunnelParts, 'resources' | 'onPods'>): ControlPlane {
+function startControlPlane(parts: Omit<TunnelParts, 'resources' | 'onPods' | 'demand'>): ControlPlane {
   const { config, state, certificates, registry, log } = parts;
   if (!config.xds) return { ready: Promise.resolve(), async [Symbol.asyncDispose]() {} };
   const stop = new AbortController();
@@ -289,7 +296,7 @@ function startControlPlane(parts: Omit<TunnelParts, 'resources' | 'onPods'>): Co
     endpoint: toEndpoint(config.xds),
     node: { id: config.nodeId, metadata: config.nodeMetadata },
     subscriptions: [
-      addressSubscription('wildcard', ({ updated, removed }) =>
+      addressSubscription(config.xdsOnDemand ? 'on-demand' : 'wildcard', ({ updated, removed }) =>
         report(state.applyAddresses({ updates: updated.map(({ value }) => value), removed })),
       ),
       authorizationSubscription(({ updated, removed }) =>
@@ -308,6 +315,7 @@ function startControlPlane(parts: Omit<TunnelParts, 'resources' | 'onPods'>): Co
   const running = client.run(stop.signal);
   return {
     ready: client.ready,
+    demand: (name, signal) => client.demand(ADDRESS_TYPE, name, signal),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running;

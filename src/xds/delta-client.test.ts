@@ -172,5 +172,29 @@ test('what is waited for has a bound', (t) => {
   const { client } = setUp('on-demand');
   for (let i = 0; i < 10_000; i += 1) client.demand(A, `n${i}`);
   t.throws(() => client.demand(A, 'one too many'), { code: 'ERR_LIMIT' });
-  t.notThrows(() => client.demand(A, 'n1'));
+  t.throws(() => client.demand(A, 'n1'), { code: 'ERR_LIMIT' });
+  client.receive(response({ removed: ['n1'] }));
+  t.notThrows(() => client.demand(A, 'n2'));
+});
+test('who gives up leaves nothing behind, and the next one asks again', async (t) => {
+  const { client } = setUp('on-demand');
+  const [first, second] = [client.demand(A, 'wanted'), client.demand(A, 'wanted')];
+  first.cancel();
+  first.cancel();
+  t.deepEqual(versionsSent(client), { wanted: '' });
+  second.cancel();
+  t.deepEqual(versionsSent(client), {});
+  t.deepEqual(client.demand(A, 'wanted').request?.subscribe, ['wanted']);
+});
+test('a name that stood for another resource is not asked for on the next stream', (t) => {
+  const { client } = setUp('on-demand');
+  client.demand(A, '/10.0.0.1');
+  client.receive(response({ resources: [resource('uid', 'x', { aliases: ['/10.0.0.1'] })] }));
+  t.deepEqual(versionsSent(client), { uid: 'v-x' });
+});
+test('who waits for a resource that is refused is told so', async (t) => {
+  const { client } = setUp('on-demand');
+  const { done } = client.demand(A, 'wanted');
+  client.receive(response({ resources: [resource('wanted', '')] }));
+  await t.throwsAsync(done, { code: 'ERR_MALFORMED', message: 'wanted: empty' });
 });

@@ -5,14 +5,15 @@
  *  - A response is applied before it is answered, and before anybody who waits for one of its resources is woken.
  *  - What was learned outlives the stream; on the next one it is told to the server by name and version.
  *  - A refused resource keeps its former version, in force and in that list.
+ *  - What is remembered is bounded by the resources there are and the names that are waited for now.
  * Source: Envoy delta xDS protocol; details as in Istio's tunnel.
  */
 import { errorMessage, MeshError } from '../core/errors.ts';
 import type { DeltaRequest, DeltaResource, DeltaResponse, NodeInfo } from './message-codec.ts';
 import type { Rejection, Subscription } from './subscription.ts';
 
-/** Names that are waited for at one time. */
-const MAX_WAITED_NAMES = 10_000;
+/** Lookups that wait for an answer at one time. */
+const MAX_WAITS = 10_000;
 /** Rejections spelled out in one NACK; the rest is counted. */
 const MAX_NACK_REASONS = 100;
 
@@ -21,12 +22,31 @@ export interface ResponseOutcome {
   readonly rejections: readonly Rejection[];
 }
 
+/** One wait for a name that was asked for. */
+export interface Demanded {
+  /** To be sent; undefined when the name has been asked for already and the answer is awaited. */
+  readonly request: DeltaRequest | undefined;
+  /**
+   * Resolves when the resource or its absence has been applied, rejects with ERR_MALFORMED when it could not be. Stays
+   * pending over a reconnect: the caller sets the limit.
+   */
+  readonly done: Promise<void>;
+  /** Gives the wait up. */
+  cancel(): void;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(reason: MeshError): void;
+}
+
 export class DeltaClient {
   readonly #node: NodeInfo;
   readonly #subscriptions: ReadonlyMap<string, Subscription>;
   /** By type: name to the version that is in force; '' for a name that was asked for and has not come. */
   readonly #versions = new Map<string, Map<string, string>>();
-  readonly #waiters = new Map<string, { readonly promise: Promise<void>; readonly resolve: () => void }>();
+  readonly #waiters = new Map<string, Set<Waiter>>();
+  #waiting = 0;
   readonly #awaitedTypes: Set<string>;
   readonly #ready = Promise.withResolvers<void>();
 
@@ -62,48 +82,70 @@ export class DeltaClient {
     const { typeUrl, nonce } = response;
     const subscription = this.#subscriptions.get(typeUrl);
     const rejections = subscription ? apply(subscription, response) : []; // an unknown type is none of our business
-    this.#record(response, new Set(rejections.map((rejection) => rejection.name)));
+    this.#record(response, new Map(rejections.map(({ name, reason }) => [name, reason])));
     const answer = { typeUrl, subscribe: [], unsubscribe: [], initialVersions: new Map(), responseNonce: nonce };
     if (rejections.length > 0) return { answer: { ...answer, errorMessage: nackText(rejections) }, rejections };
     if (this.#awaitedTypes.delete(typeUrl) && this.isReady) this.#ready.resolve();
     return { answer, rejections };
   }
 
-  /**
-   * Asks for one name of an on-demand type. `done` resolves when the resource or its absence has been applied; it stays
-   * pending over a reconnect, so that the caller sets the limit. Throws ERR_LIMIT when too many names are waited for.
-   */
-  demand(typeUrl: string, name: string): { readonly request: DeltaRequest | undefined; readonly done: Promise<void> } {
+  /** Asks for one name of an on-demand type. Throws ERR_LIMIT when too many wait. */
+  demand(typeUrl: string, name: string): Demanded {
+    if (this.#waiting >= MAX_WAITS) throw new MeshError('ERR_LIMIT', `more than ${MAX_WAITS} lookups wait`);
     const key = waiterKey(typeUrl, name);
-    const waiting = this.#waiters.get(key);
-    if (waiting) return { request: undefined, done: waiting.promise };
-    if (this.#waiters.size >= MAX_WAITED_NAMES) {
-      throw new MeshError('ERR_LIMIT', `more than ${MAX_WAITED_NAMES} resources are waited for`);
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.set(key, { promise, resolve });
+    const others = this.#waiters.get(key);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => undefined); // who gave up does not listen any more
+    const waiter = { resolve, reject };
+    if (others) others.add(waiter);
+    else this.#waiters.set(key, new Set([waiter]));
+    this.#waiting += 1;
+    const cancel = (): void => this.#cancel(typeUrl, name, waiter);
+    if (others) return { request: undefined, done: promise, cancel };
     const versions = this.#versionsOf(typeUrl);
     if (!versions.has(name)) versions.set(name, '');
     const nothing = { unsubscribe: [], initialVersions: new Map(), responseNonce: '' };
-    return { request: { typeUrl, subscribe: [name], ...nothing }, done: promise };
+    return { request: { typeUrl, subscribe: [name], ...nothing }, done: promise, cancel };
   }
 
-  #record({ typeUrl, resources, removed }: DeltaResponse, rejected: ReadonlySet<string>): void {
+  #cancel(typeUrl: string, name: string, waiter: Waiter): void {
+    const key = waiterKey(typeUrl, name);
+    const waiters = this.#waiters.get(key);
+    if (!waiters?.delete(waiter)) return;
+    this.#waiting -= 1;
+    if (waiters.size > 0) return;
+    this.#waiters.delete(key);
+    this.#forgetUnseen(typeUrl, name);
+  }
+
+  #record({ typeUrl, resources, removed }: DeltaResponse, rejections: ReadonlyMap<string, string>): void {
     const versions = this.#versionsOf(typeUrl);
     for (const { name, version, aliases } of resources) {
-      if (!rejected.has(name)) versions.set(name, version);
-      for (const asked of [name, ...aliases]) this.#wake(typeUrl, asked);
+      const reason = rejections.get(name);
+      if (reason === undefined) versions.set(name, version);
+      for (const asked of [name, ...aliases]) this.#wake(typeUrl, asked, reason);
     }
     for (const name of removed) {
       versions.delete(name);
-      this.#wake(typeUrl, name);
+      this.#wake(typeUrl, name, rejections.get(name));
     }
   }
 
-  #wake(typeUrl: string, name: string): void {
+  #wake(typeUrl: string, name: string, rejected: string | undefined): void {
     const key = waiterKey(typeUrl, name);
-    this.#waiters.get(key)?.resolve();
+    const waiters = this.#waiters.get(key);
+    if (!waiters) return;
     this.#waiters.delete(key);
+    this.#waiting -= waiters.size;
+    this.#forgetUnseen(typeUrl, name);
+    const error = rejected === undefined ? undefined : new MeshError('ERR_MALFORMED', `${name}: ${rejected}`);
+    for (const { resolve, reject } of waiters) error ? reject(error) : resolve();
+  }
+
+  /** A name that only stood for a resource, or for nothing, is not a resource that the next stream has to hear of. */
+  #forgetUnseen(typeUrl: string, name: string): void {
+    const versions = this.#versionsOf(typeUrl);
+    if (versions.get(name) === '') versions.delete(name);
   }
 
   #versionsOf(typeUrl: string): Map<string, string> {

@@ -78,11 +78,12 @@ export class DiscoveryClient {
   }
 
   /**
-   * Waits until one name of an on-demand type, or its absence, has been applied. Rejects with ERR_ABORTED when `signal`
-   * aborts and with ERR_LIMIT when too many names are waited for.
+   * Waits until one name of an on-demand type, or its absence, has been applied; a name that others wait for already is
+   * not asked for again. Rejects with ERR_ABORTED when `signal` aborts, with ERR_LIMIT when too many lookups wait and with
+   * ERR_MALFORMED when the resource was refused.
    */
   async demand(typeUrl: string, name: string, signal: AbortSignal): Promise<void> {
-    const { request, done } = this.#delta.demand(typeUrl, name);
+    const { request, done, cancel } = this.#delta.demand(typeUrl, name);
     if (request) this.#stream?.write(encodeDeltaRequest(request)); // without a stream the next one asks
     const aborted = Promise.withResolvers<never>();
     const onAbort = (): void => aborted.reject(new MeshError('ERR_ABORTED', `gave up waiting for ${name}`));
@@ -91,6 +92,7 @@ export class DiscoveryClient {
     try {
       await Promise.race([done, aborted.promise]);
     } finally {
+      cancel();
       signal.removeEventListener('abort', onAbort);
     }
   }

@@ -10,6 +10,7 @@ import type { Random } from '../model/upstream.ts';
 import type { Workload } from '../model/workload.ts';
 import type { ConnectionRecord, PeerDescription, ServiceLabel, Side } from './connection-record.ts';
 import type { ConnectionStart } from './connection-table.ts';
+import type { DemandedView } from './demanded-view.ts';
 
 /** Whom a listener serves. */
 export interface Owner {
@@ -35,6 +36,8 @@ export interface DeciderConfig {
 
 export interface DeciderDeps {
   readonly view: MeshView;
+  /** Set when the control plane tells only what it is asked for. */
+  readonly demanded?: DemandedView | undefined;
   readonly policiesFor: (workload: Workload) => ApplicablePolicies;
   readonly config: DeciderConfig;
   /** One address of a workload that is known by host name only. Rejects with ERR_NOT_FOUND. */

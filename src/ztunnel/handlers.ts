@@ -22,7 +22,7 @@ import type {
 import type { Identity } from '../model/identity.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { Decided, DeciderDeps, Owner } from './decider.ts';
-import { decideInboundHbone } from './inbound.ts';
+import { decideInboundHbone, learnInboundHbone } from './inbound.ts';
 import { decideInboundPlain } from './inbound-plaintext.ts';
 import { decideOutbound } from './outbound.ts';
 import type { Owners } from './owners.ts';
@@ -45,16 +45,23 @@ export class TunnelHandlers implements EngineHandlers {
 
   async decideOutbound(connection: PlainConnection, signal: AbortSignal): Promise<OutboundDecision> {
     const owner = await this.#findOwner(connection.owner, signal);
-    return this.#settle(connection, await decideOutbound(this.#deps, connection, owner));
+    return this.#settle(connection, await decideOutbound(this.#deps, { connection, signal }, owner));
   }
 
   async decideInboundPlain(connection: PlainConnection, signal: AbortSignal): Promise<InboundDecision> {
     const owner = await this.#findOwner(connection.owner, signal);
+    await this.#deps.demanded?.label(this.#deps.config.network, connection.source.ip, signal);
     return this.#settle(connection, decideInboundPlain(this.#deps, connection, owner));
   }
 
   async decideInboundHbone(stream: HboneStream, signal: AbortSignal): Promise<InboundDecision> {
     const owner = await this.#findOwner(stream.owner, signal);
+    try {
+      if (!(owner instanceof Error)) await learnInboundHbone(this.#deps, { stream, signal }, owner);
+    } catch (error) {
+      const refusal = { status: 503, destination: stream.localAddress, reason: 'DISCOVERY' };
+      return this.#settle(stream, { kind: 'refused', error: errorMessage(error), ...refusal });
+    }
     return this.#settle(stream, decideInboundHbone(this.#deps, stream, owner));
   }
 

@@ -15,8 +15,14 @@ import {
   side,
 } from './decider.ts';
 import { parseBaggage, parseForwardedHost, toBaggage } from './hop-headers.ts';
-import { guessService, type InboundPlan, parseAuthority, planInbound } from './inbound-plan.ts';
-
+import {
+  type Authority,
+  guessService,
+  type InboundPlan,
+  type InboundQuery,
+  parseAuthority,
+  planInbound,
+} from './inbound-plan.ts';
 import { proxyHeader } from './proxy-protocol.ts';
 
 type ConnectPlan = Extract<InboundPlan, { kind: 'connect' }>;
@@ -38,9 +44,7 @@ export function decideInboundHbone(
   const authority = parseAuthority(stream.authority);
   if (!authority) return refuse(400, `no valid authority pseudo header: ${stream.authority}`, 'AUTHORITY');
   if (owner instanceof Error) return refuse(503, owner.message, 'UNKNOWN_WORKLOAD');
-  const { network, illegalPorts } = deps.config;
-  const query = { authority, local: owner.workload, localIp: stream.localAddress.ip, network, illegalPorts };
-  const plan = planInbound(deps.view, query);
+  const plan = planInbound(deps.view, inboundQuery(deps.config, stream, { authority, owner }));
   if (plan.kind === 'refuse') return refuse(plan.status, plan.reason, plan.status === 400 ? 'DESTINATION' : 'NO_ROUTE');
   const record = inboundRecord(deps, stream, { owner, plan });
   const facts = {
@@ -53,6 +57,29 @@ export function decideInboundHbone(
   if (error !== undefined) return { kind: 'denied', record, error };
   const decision = forwardTo(deps.config, stream, { owner, plan });
   return { kind: 'accepted', decision, start: { record, policy: { facts, workload: owner.workload } } };
+}
+
+/** Has everything asked for that the decision will look up. Rejects with a MeshError. */
+export async function learnInboundHbone(
+  { demanded, config }: Pick<DeciderDeps, 'demanded' | 'config'>,
+  { stream, signal }: { readonly stream: HboneStream; readonly signal: AbortSignal },
+  owner: Owner,
+): Promise<void> {
+  const authority = parseAuthority(stream.authority);
+  if (!demanded || !authority) return;
+  const query = inboundQuery(config, stream, { authority, owner });
+  await Promise.all([
+    demanded.plan((view) => planInbound(view, query), signal),
+    demanded.label(config.network, stream.source.ip, signal),
+  ]);
+}
+
+function inboundQuery(
+  { network, illegalPorts }: DeciderConfig,
+  { localAddress }: HboneStream,
+  { authority, owner }: { readonly authority: Authority; readonly owner: Owner },
+): InboundQuery {
+  return { authority, local: owner.workload, localIp: localAddress.ip, network, illegalPorts };
 }
 
 function inboundRecord(

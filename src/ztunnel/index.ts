@@ -3,6 +3,7 @@ export { adminHandler } from './admin/admin-server.ts';
 export { configDump } from './admin/config-dump.ts';
 export { Readiness, type ReadinessTask, serveReadiness } from './admin/readiness.ts';
 export { prefetchCertificates } from './certificate-prefetch.ts';
+export type { Demand } from './demanded-view.ts';
 export { type LookupRecords, systemLookup } from './dns/hostname-resolver.ts';
 export { parseResolvConf, type ResolvConf } from './dns/resolv-conf.ts';
 export { runZdsClient, type ZdsConnection } from './inpod/zds-client.ts';

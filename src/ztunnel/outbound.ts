@@ -10,6 +10,7 @@ import type {
 import type { IpPort } from '../model/address.ts';
 import { parseIdentity } from '../model/identity.ts';
 import { formatIpPort } from '../model/ip.ts';
+import type { MeshView } from '../model/mesh-view.ts';
 import type { ConnectionRecord } from './connection-record.ts';
 import type { CompleteRecord } from './connection-table.ts';
 import { type Decided, type DeciderDeps, type Owner, serviceLabel, side } from './decider.ts';
@@ -21,7 +22,7 @@ type TunnelPlan = Extract<OutboundPlan, { kind: 'hbone' | 'double-hbone' }>;
 /** @param owner the pod's workload, or why it is not known */
 export async function decideOutbound(
   deps: DeciderDeps,
-  connection: PlainConnection,
+  { connection, signal }: { readonly connection: PlainConnection; readonly signal: AbortSignal },
   owner: Owner | MeshError,
 ): Promise<Decided<OutboundDecision>> {
   const { view, config, random } = deps;
@@ -37,7 +38,13 @@ export async function decideOutbound(
   if (owner instanceof Error) return refuse(owner.message, 'UNKNOWN_WORKLOAD');
   const { network, illegalPorts } = config;
   const query = { source: owner.workload, sourceIp: source.ip, destination, network, illegalPorts };
-  const plan = planOutbound(view, query, random);
+  let plan: OutboundPlan;
+  try {
+    const make = (known: MeshView): OutboundPlan => planOutbound(known, query, random);
+    plan = deps.demanded ? await deps.demanded.plan(make, signal) : make(view);
+  } catch (error) {
+    return refuse(errorMessage(error), 'DISCOVERY');
+  }
   if (plan.kind === 'refuse') return refuse(plan.reason, 'NO_ROUTE');
   if (plan.kind === 'passthrough') return acceptPlain({ connection, owner, to: plan.to, plan: undefined });
   const { address, workload } = plan.hop;

@@ -17,6 +17,7 @@ import type { Random } from '../model/upstream.ts';
 import type { ConnectionRecord } from './connection-record.ts';
 import { ConnectionTable } from './connection-table.ts';
 import type { DeciderConfig } from './decider.ts';
+import { type Demand, DemandedView } from './demanded-view.ts';
 import { DnsForwarder } from './dns/dns-forwarder.ts';
 import { handleDns } from './dns/dns-handler.ts';
 import { DnsMetrics } from './dns/dns-metrics.ts';
@@ -51,6 +52,8 @@ export interface TunnelConfig {
 export interface TunnelDeps {
   readonly config: TunnelConfig;
   readonly state: MeshState;
+  /** Set when the control plane tells only what it is asked for. */
+  readonly demand?: Demand | undefined;
   readonly credentials: (identity: Identity, signal: AbortSignal) => Promise<TlsCredentials>;
   readonly makeEngine: (handlers: EngineHandlers) => Engine;
   readonly lookup: LookupRecords;
@@ -87,6 +90,7 @@ export class Tunnel {
     this.engine = deps.makeEngine(
       new TunnelHandlers({
         view: state,
+        demanded: deps.demand && new DemandedView({ view: state, demand: deps.demand, clock }),
         policiesFor: (workload) => state.policiesFor(workload),
         config: config.decider,
         resolveHostname: (target, family, source) => resolver.resolve(target, family, source),

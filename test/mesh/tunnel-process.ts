@@ -1,6 +1,6 @@
 /**
  * The tunnel as a process in a node namespace of its own, with a certificate authority over gRPC and the test as the
- * node agent. The control plane is a file.
+ * node agent. The control plane is a file, or a discovery server that the test fills.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,9 @@ import { createGrpcServer, type GrpcServer, startGrpcServer } from '../../src/co
 import { silentLogger } from '../../src/core/logger.ts';
 import { systemClock } from '../../src/core/system-clock.ts';
 import { WorkloadRequestSchema, WorkloadResponseSchema } from '../../src/gen/zds_pb.js';
+import type { Authenticator } from '../../src/model/caller.ts';
 import { addSigningService, CertificateAuthority } from '../../src/pki/index.ts';
+import { addDiscoveryService, ResourceStore } from '../../src/xds/index.ts';
 import { eventually } from './apps.ts';
 import { Fabric, type Namespace } from './fabric.ts';
 
@@ -48,18 +50,21 @@ export class TunnelProcess implements AsyncDisposable {
   }
 
   /** Starts the program with this state; `env` is added to its environment. */
-  async start(state: object, env: Readonly<Record<string, string>> = {}): Promise<void> {
+  async start(state: object | ResourceStore, env: Readonly<Record<string, string>> = {}): Promise<void> {
     const authority = await CertificateAuthority.ephemeral({ trustDomain: 'cluster.local', clock: systemClock });
-    const server = await startAuthority(authority);
+    const store = state instanceof ResourceStore ? state : undefined;
+    const server = await startServer(authority, store);
     this.#stack.use(server);
     this.#stack.use(forward(this.node.netns, CA_PORT, server.port));
     const config = join(this.#folder, 'mesh.json');
-    writeFileSync(config, JSON.stringify(state));
+    if (!store) writeFileSync(config, JSON.stringify(state));
+    const address = `https://localhost:${CA_PORT}`;
+    const discovery = { XDS_ADDRESS: address, XDS_ROOT_CA: authority.rootsPem, POD_NAMESPACE: 'istio-system' };
     const all = {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
       NODE_NAME: 'n1',
-      LOCAL_XDS_PATH: config,
-      CA_ADDRESS: `https://localhost:${CA_PORT}`,
+      ...(store ? discovery : { LOCAL_XDS_PATH: config }),
+      CA_ADDRESS: address,
       CA_ROOT_CA: authority.rootsPem,
       AUTH_TOKEN: 'token',
       INPOD_UDS: this.socketPath,
@@ -187,20 +192,23 @@ export class AgentSession {
   }
 }
 
-async function startAuthority(authority: CertificateAuthority): Promise<GrpcServer> {
+const authenticator: Authenticator = {
+  authenticate: async ({ clusterId }) => ({
+    trustDomain: 'cluster.local',
+    namespace: 'istio-system',
+    serviceAccount: 'ztunnel',
+    podName: 'ztunnel',
+    podUid: 'uid',
+    clusterId,
+  }),
+};
+
+async function startServer(authority: CertificateAuthority, store: ResourceStore | undefined): Promise<GrpcServer> {
   const server = createGrpcServer();
+  if (store) addDiscoveryService(server, { store, authenticator, clock: systemClock, log: silentLogger });
   addSigningService(server, {
     authority,
-    authenticator: {
-      authenticate: async ({ clusterId }) => ({
-        trustDomain: 'cluster.local',
-        namespace: 'istio-system',
-        serviceAccount: 'ztunnel',
-        podName: 'ztunnel',
-        podUid: 'uid',
-        clusterId,
-      }),
-    },
+    authenticator,
     nodes: { mayImpersonate: async () => true },
     trustedNodeAccounts: new Set(['istio-system/ztunnel']),
     log: silentLogger,
