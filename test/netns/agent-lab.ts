@@ -177,14 +177,17 @@ status: {phase: ${phase}${ips}}
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.endAgent('SIGKILL');
-    this.#container?.kill('SIGKILL');
     const { directory } = this.#source;
-    await this.#source[Symbol.asyncDispose]();
-    await this.lab[Symbol.asyncDispose]();
-    removeNetns(this.#ownPath);
-    this.#own[Symbol.dispose]();
-    await this.#cgroup[Symbol.asyncDispose]();
-    for (const dir of [this.#root, directory]) rmSync(dir, { recursive: true, force: true });
+    try {
+      await this.endAgent('SIGKILL');
+      this.#container?.kill('SIGKILL');
+      await this.#source[Symbol.asyncDispose]();
+      await this.lab[Symbol.asyncDispose]();
+      removeNetns(this.#ownPath);
+      this.#own[Symbol.dispose]();
+      await this.#cgroup[Symbol.asyncDispose]();
+    } finally {
+      for (const dir of [this.#root, directory]) rmSync(dir, { recursive: true, force: true });
+    }
   }
 }
