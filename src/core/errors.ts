@@ -21,8 +21,9 @@ export type MeshErrorCode =
   | 'ERR_SYSTEM'
   /** The machine lacks a feature or privilege; the message says which and what to do. */
   | 'ERR_UNSUPPORTED'
-  /** A TCP connection to the next hop could not be made. */
+  /** A TCP connection to the next hop could not be made; the second one when nobody answered in time. */
   | 'ERR_DIAL'
+  | 'ERR_DIAL_TIMEOUT'
   /** An HBONE session could not be made, or its peer answered CONNECT with another status than 200. */
   | 'ERR_HBONE_DIAL'
   | 'ERR_HBONE_STATUS'

@@ -2,8 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import anyTest, { type TestFn } from 'ava';
+import { closeFd, connectTcp } from 'culvert-netns';
 import { type Identity, identityUri } from '../../src/model/identity.ts';
 import { selfIssuing } from '../../src/pki/index.ts';
+import { TestNamespace } from '../native/namespace.ts';
 import { eventually } from '../support/eventually.ts';
 import { digest, forwardTo, NEVER, soleOutcome, tunnelTo } from './pair.ts';
 import { dial, echo, howItEnds, openRawSession, readAll, request, startApplication, startRawServer } from './peers.ts';
@@ -88,6 +90,40 @@ export function registerSessionCases(create: EngineFactory): void {
     await howItEnds(await dial((await client.listen('outbound')).port));
     t.is((await soleOutcome(client)).flag, 'TLS_FAILURE');
   });
+
+  for (const isReachable of [true, false]) {
+    test(`a peer that ${isReachable ? 'refuses is told as such (control)' : 'never answers is told as blocked'}`, async (t) => {
+      using namespace = new TestNamespace();
+      namespace.addBlackHole();
+      const peer = { ip: isReachable ? '10.99.0.1' : '10.99.0.2', port: 15_008 };
+      const decision = tunnelTo(peer.port);
+      await using rig = await startRig(
+        create,
+        { outbound: () => ({ ...decision, session: { ...decision.session, peer } }) },
+        { connectTimeoutMs: 300 },
+      );
+      const listener = await rig.engine.listen({
+        kind: 'outbound',
+        netns: namespace.netns,
+        owner: 'pod',
+        ip: '127.0.0.1',
+        port: 0,
+        reusePort: false,
+        transparent: false,
+      });
+      const to = { ip: '127.0.0.1', port: listener.port };
+      const fd = await connectTcp(namespace.netns, { to, timeoutMs: 10_000 });
+      const outcome = await soleOutcome(rig);
+      closeFd(fd);
+      t.is(outcome.flag, isReachable ? 'CONNECT' : 'NETWORK_POLICY');
+      t.is(
+        outcome.error,
+        isReachable
+          ? 'io error: Connection refused (os error 111)'
+          : 'connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: 10.99.0.2:15008',
+      );
+    });
+  }
 
   test('an answer other than 200 closes the application and names the status', async (t) => {
     const authority = await newAuthority();

@@ -16,6 +16,7 @@ export const REVOKED: Failure = {
 };
 
 const FLAGS: Partial<Record<MeshErrorCode, ResponseFlag>> = {
+  ERR_DIAL_TIMEOUT: 'NETWORK_POLICY',
   ERR_TLS: 'TLS_FAILURE',
   ERR_PEER_IDENTITY: 'TLS_FAILURE',
   ERR_IDENTITY: 'IDENTITY_ERROR',
@@ -26,6 +27,5 @@ const FLAGS: Partial<Record<MeshErrorCode, ResponseFlag>> = {
 export function toFailure(error: unknown): Failure {
   if (error instanceof PeerRevokedError) return { flag: 'CERT_REVOKED', error: error.message };
   if (!(error instanceof MeshError)) return { flag: 'CONNECT', error: ioErrorText(error) };
-  if (error.message.startsWith('connection timed out, maybe')) return { flag: 'NETWORK_POLICY', error: error.message };
   return { flag: FLAGS[error.code] ?? 'CONNECT', error: error.message };
 }

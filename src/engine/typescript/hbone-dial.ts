@@ -13,6 +13,7 @@ import {
 } from '../../hbone/index.ts';
 import { identityUri } from '../../model/identity.ts';
 import { formatIpPort } from '../../model/ip.ts';
+import { PeerRevokedError } from '../../pki/index.ts';
 import type { EngineHandlers, EngineOptions, ForwardDoubleHbone, ForwardHbone, HboneSessionKey } from '../port.ts';
 import type { Dialer } from './dialer.ts';
 import type { OwnerScope } from './owner-scope.ts';
@@ -23,7 +24,7 @@ import { ioErrorText } from './system-error.ts';
 const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
 
 export interface HboneDialDeps {
-  readonly handlers: Pick<EngineHandlers, 'credentials'>;
+  readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;
   readonly options: EngineOptions;
   readonly dialer: Dialer;
   readonly contexts: TlsContextCache;
@@ -104,7 +105,7 @@ export class HboneDial {
     // the dial is shared by all who wait for it: none of their signals may end it
     const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
     const transport = await this.#deps.dialer.dial(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
-      throw new MeshError('ERR_DIAL', dialErrorText(error, key), { cause: error });
+      throw dialError(error, key);
     });
     return (await this.#openSession(transport, key, key.expectedIdentities)).session;
   }
@@ -134,6 +135,7 @@ export class HboneDial {
       try {
         checkRevocation(check, peers.revocations());
       } catch (error) {
+        if (error instanceof PeerRevokedError) handlers.peerRevoked?.('outbound');
         opened.session.destroy();
         throw error;
       }
@@ -146,9 +148,10 @@ export class HboneDial {
   }
 }
 
-function dialErrorText(error: unknown, { peer }: HboneSessionKey): string {
-  if (errnoName(error) !== 'ETIMEDOUT') return ioErrorText(error);
-  return `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
+function dialError(cause: unknown, { peer }: HboneSessionKey): MeshError {
+  if (errnoName(cause) !== 'ETIMEDOUT') return new MeshError('ERR_DIAL', ioErrorText(cause), { cause });
+  const text = `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
+  return new MeshError('ERR_DIAL_TIMEOUT', text, { cause });
 }
 
 function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
