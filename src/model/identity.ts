@@ -11,12 +11,13 @@ export interface Identity {
 
 export const DEFAULT_TRUST_DOMAIN = 'cluster.local';
 
-/** Parses a SPIFFE id; undefined when it has another scheme or shape. Extra path segments are refused. */
+/** Parses a SPIFFE id; undefined when it has another scheme or shape. Extra and empty segments are refused. */
 export function parseIdentity(text: string): Identity | undefined {
   if (!text.startsWith('spiffe://')) return undefined;
   const [trustDomain, ns, namespace, sa, serviceAccount, ...rest] = text.slice('spiffe://'.length).split('/');
   if (ns !== 'ns' || sa !== 'sa' || rest.length > 0) return undefined;
-  if (trustDomain === undefined || namespace === undefined || serviceAccount === undefined) return undefined;
+  // an empty part is no name, and a peer must not get by with one
+  if (!trustDomain || !namespace || !serviceAccount) return undefined;
   return { trustDomain, namespace, serviceAccount };
 }
 

@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { MeshError } from '../core/errors.ts';
 import { parseCertificate } from './certificate.ts';
 import { buildCertificate, nameDer, type Signer } from './certificate-builder.ts';
@@ -142,6 +143,29 @@ test('a file of another kind is refused', (t) => {
   t.throws(() => RevocationLists.parse(Buffer.from('hello')), { code: 'ERR_MALFORMED' });
   t.throws(() => RevocationLists.parse(Buffer.from([0x30, 0x03, 1, 2, 3])), { code: 'ERR_MALFORMED' });
 });
+test('damaged lists are read or refused, and never revoke what no list names', (t) => {
+  const valid = revocationList(root, [leaf(root)]);
+  const damaged = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { maxLength: 4 }).map((changes) => {
+    const copy = Buffer.from(valid);
+    for (const [at, value] of changes) copy[at % copy.length] = value;
+    return copy;
+  });
+  const other = parseCertificate(leaf(root));
+  const bytes = fc.oneof(damaged, fc.uint8Array({ maxLength: 300 }));
+  fc.assert(
+    fc.property(bytes, fc.boolean(), (der, asPem) => {
+      try {
+        const lists = RevocationLists.parse(asPem ? Buffer.from(toPem(der, CRL)) : der);
+        t.false(lists.isRevoked(other, { publicKeyDer: root.key.publicKeyDer }));
+      } catch (error) {
+        if (!(error instanceof MeshError) || error.code !== 'ERR_MALFORMED') throw error;
+      }
+    }),
+    { numRuns: 500 },
+  );
+  t.pass();
+});
+
 test('a workload certificate serves at both ends of a connection', (t) => {
   t.notThrows(() => verifyPeerChain([leaf(root)], { ...check, peerIs: 'server' }));
 });
