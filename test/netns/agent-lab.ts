@@ -104,8 +104,8 @@ status: {phase: ${phase}${ips}}
     await once(this.#container.stdout as NodeJS.ReadableStream, 'data');
   }
 
-  /** Resolves when the agent is ready. */
-  async startAgent(): Promise<void> {
+  /** Resolves when the agent is ready. `prefix` is a program that runs it. */
+  async startAgent(prefix: readonly string[] = []): Promise<void> {
     const env = {
       PATH: process.env.PATH,
       NODE_NAME: 'node1',
@@ -123,7 +123,7 @@ status: {phase: ${phase}${ips}}
     const log = this.path('agent.log');
     const script = `exec "$0" "$@" >> ${log} 2>&1`;
     const netns = `--net=/proc/${process.pid}/fd/${this.agentNetns.fd}`;
-    this.#agent = spawn('nsenter', [netns, 'sh', '-c', script, process.execPath, MAIN, 'cni'], {
+    this.#agent = spawn('nsenter', [netns, ...prefix, 'sh', '-c', script, process.execPath, MAIN, 'cni'], {
       env,
       stdio: 'ignore',
     });

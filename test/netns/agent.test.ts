@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { eventually } from '../support/eventually.ts';
 import { AgentLab } from './agent-lab.ts';
+import { IptablesRecord } from './iptables-record.ts';
 import { echo, FAR, firstLine, NODE, open, POD, PROBE, removeLeftLabs, seenByTunnel } from './pod-lab.ts';
 
 const APP_PORT = 8_080;
@@ -232,6 +233,27 @@ test.serial('the annotation of a pod chooses its back-end', async (t) => {
   t.deepEqual(await paths(agent), CAPTURED);
   t.regex(agent.lab.exec('iptables-nft-save', '-t', 'nat'), /ISTIO_OUTPUT.*15001/);
 });
+
+for (const backend of ['ebpf', 'iptables']) {
+  const title = backend === 'ebpf' ? 'no iptables program is run' : 'control: the runs of iptables are seen';
+  test.serial(`${backend}: ${title}`, async (t) => {
+    await using agent = await node(backend);
+    const record = new IptablesRecord(agent.path('iptables'));
+    agent.pod('Running');
+    await agent.runContainer();
+    await agent.startAgent(record.prefix);
+    await using _tunnel = await agent.connectTunnel();
+    agent.namespace(true);
+    await agent.annotated('enabled');
+    t.is((await paths(agent))[1], CAPTURED[1]);
+    agent.namespace(false);
+    await agent.annotated(undefined);
+    t.deepEqual(await paths(agent), DIRECT);
+    t.is(await agent.endAgent('SIGTERM'), 0);
+    if (backend === 'ebpf') t.deepEqual(record.runs, []);
+    else t.regex(record.runs.join('\n'), /iptables-nft-restore/);
+  });
+}
 
 for (const backend of ['nftables', 'iptables']) {
   test.serial(
