@@ -30,16 +30,19 @@ interface DemoOptions {
 const SHOP_PODS = 7;
 const DEMO_PODS = SHOP_PODS + 2;
 
+/** A terminal that does not tell its width makes a spinner draw for ever. */
+const SPINNER_COLUMNS_MIN = 20;
+
 const narrator: Narrator = {
   act(number, title) {
     console.log(`\n${number}. ${title}`);
   },
   async doing(text, work) {
-    if (!process.stdout.isTTY) {
+    if (!hasSpinner()) {
       console.log(`  ${text} ...`);
       return console.log(`  ✔ ${await work()}`);
     }
-    const spinner = ora({ text, indent: 2, discardStdin: false }).start();
+    const spinner = ora({ text, indent: 2, discardStdin: false, stream: process.stdout }).start();
     try {
       spinner.succeed(await work());
     } catch (error) {
@@ -48,6 +51,10 @@ const narrator: Narrator = {
     }
   },
 };
+
+function hasSpinner(): boolean {
+  return process.stdout.isTTY && process.stdout.columns >= SPINNER_COLUMNS_MIN;
+}
 
 async function run({ keep, name, redirect }: DemoOptions): Promise<void> {
   checkMachine();
