@@ -78,8 +78,8 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
   resources.use(await serveReadiness({ host, port: config.readinessPort }, readiness));
   const registry = buildRegistry(config);
   const state = new MeshState({ node: config.nodeName, clock: systemClock });
-  const staticConfig = await loadStatic(config, state);
   const certificates = startCertificates(config, { state, log, resources });
+  const staticConfig = await loadStatic(config, state); // after those who want to hear of its workloads
   const control = startControlPlane({ config, state, certificates, registry, log });
   resources.use(control);
   const tunnel = await startTunnel({

@@ -187,6 +187,8 @@ export interface EngineHandlers {
   /** The one end of a connection that was decided upon, refusals included. `outcome` counts the whole connection. */
   closed(id: ConnectionId, outcome: ConnectionOutcome): void;
   handshakeFailed(failure: HandshakeFailure): void;
+  /** A revocation list refused a session's peer: a client (`inbound-hbone`) or the server of a dial (`outbound`). */
+  peerRevoked?(kind: ListenerKind): void;
   /** Accepted sockets now open (+1, -1), for `istio_tcp_sockets_open`. */
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void;
 }

@@ -88,6 +88,10 @@ export class TunnelHandlers implements EngineHandlers {
     this.#deps.telemetry.handshakeFailed({ kind, source, flag, error });
   }
 
+  peerRevoked(kind: ListenerKind): void {
+    this.#deps.telemetry.peerRevoked(kind);
+  }
+
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void {
     this.#deps.telemetry.socketsOpen(kind, delta);
   }

@@ -4,17 +4,7 @@ import test from 'ava';
 import { listenTcp } from 'culvert-netns';
 import { call, connectApp, eventually, exchange, serveEcho } from './apps.ts';
 import { captureTraffic, type Namespace } from './fabric.ts';
-import { TunnelProcess } from './tunnel-process.ts';
-
-const workload = (name: string, { ip4, ip6 }: Namespace) => ({
-  uid: `Kubernetes//Pod/default/${name}`,
-  name,
-  namespace: 'default',
-  serviceAccount: name,
-  workloadIps: [ip4, ip6],
-  protocol: 'HBONE',
-  node: 'n1',
-});
+import { TunnelProcess, localWorkload as workload } from './tunnel-process.ts';
 
 interface Scene extends AsyncDisposable {
   readonly tunnel: TunnelProcess;

@@ -3,7 +3,7 @@
  * node agent. The control plane is a file, or a discovery server that the test fills.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +14,17 @@ import { silentLogger } from '../../src/core/logger.ts';
 import { systemClock } from '../../src/core/system-clock.ts';
 import { WorkloadRequestSchema, WorkloadResponseSchema } from '../../src/gen/zds_pb.js';
 import type { Authenticator } from '../../src/model/caller.ts';
-import { addSigningService, CertificateAuthority } from '../../src/pki/index.ts';
+import { readCaFiles } from '../../src/pki/ca-files.ts';
+import {
+  addSigningService,
+  CERTIFICATE,
+  CertificateAuthority,
+  parseCertificate,
+  parsePem,
+  toPem,
+} from '../../src/pki/index.ts';
 import { addDiscoveryService, ResourceStore } from '../../src/xds/index.ts';
+import { revocationList } from '../support/revocation-list.ts';
 import { eventually } from './apps.ts';
 import { Fabric, type Namespace } from './fabric.ts';
 
@@ -51,7 +60,8 @@ export class TunnelProcess implements AsyncDisposable {
 
   /** Starts the program with this state; `env` is added to its environment. */
   async start(state: object | ResourceStore, env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const authority = await CertificateAuthority.ephemeral({ trustDomain: 'cluster.local', clock: systemClock });
+    const folder = this.#authorityFolder;
+    const authority = await CertificateAuthority.open({ folder, trustDomain: 'cluster.local', clock: systemClock });
     const store = state instanceof ResourceStore ? state : undefined;
     const server = await startServer(authority, store);
     this.#stack.use(server);
@@ -82,6 +92,31 @@ export class TunnelProcess implements AsyncDisposable {
 
   get socketPath(): string {
     return join(this.#folder, 'zds.sock');
+  }
+
+  /** For `CRL_PATH`. */
+  get revocationPath(): string {
+    return join(this.#folder, 'crl.pem');
+  }
+
+  /** Puts a list of the authority in force that revokes the certificates of these workloads, and those alone. */
+  async revoke(...names: readonly string[]): Promise<void> {
+    const material = await readCaFiles(this.#authorityFolder);
+    const issuer = parsePem(material?.certPem ?? '', CERTIFICATE).map(parseCertificate)[0];
+    if (!material || !issuer) throw new Error('no authority');
+    const dump = JSON.parse((await this.request(15_000, '/config_dump'))?.body.toString() ?? '');
+    const serials = names.map((name) => {
+      const identity = `spiffe://cluster.local/ns/default/sa/${name}`;
+      const found = dump.certificates.find((entry: { identity: string }) => entry.identity === identity);
+      return BigInt(found.certChain[0].serialNumber);
+    });
+    const list = revocationList({ key: material.key, subject: issuer.subject }, serials);
+    writeFileSync(`${this.revocationPath}.new`, toPem(list, 'X509 CRL'));
+    renameSync(`${this.revocationPath}.new`, this.revocationPath);
+  }
+
+  get #authorityFolder(): string {
+    return join(this.#folder, 'ca');
   }
 
   /** Begins to listen as the node agent. */
@@ -151,6 +186,17 @@ export class TunnelProcess implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
+
+/** A pod of the tunnel's node, for its state as a file. */
+export const localWorkload = (name: string, { ip4, ip6 }: Namespace) => ({
+  uid: `Kubernetes//Pod/default/${name}`,
+  name,
+  namespace: 'default',
+  serviceAccount: name,
+  workloadIps: [ip4, ip6],
+  protocol: 'HBONE',
+  node: 'n1',
+});
 
 /** The agent's end of one ZDS connection. */
 export class AgentSession {

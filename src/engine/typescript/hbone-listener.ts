@@ -181,6 +181,7 @@ class HboneAcceptor {
 
   #failed({ remote }: Pick<AcceptedSocket, 'remote'>, error: unknown): void {
     const { flag, error: text } = toFailure(error);
+    if (flag === 'CERT_REVOKED') this.#deps.handlers.peerRevoked?.('inbound-hbone');
     const failure = { owner: this.#scope.name, kind: 'inbound-hbone', source: remote } as const;
     const words = error instanceof Error ? error.message : text;
     if (words.startsWith('tls error: '))

@@ -85,7 +85,11 @@ export class TrafficMetrics {
   /** A TLS or HTTP/2 handshake that failed, or a connection that was refused before policy. */
   refused(kind: ListenerKind, reason: string): void {
     this.#refusals.inc({ reporter: reporterOf(kind), reason });
-    if (reason === 'CERT_REVOKED') this.#crlRejections.inc({ reporter: reporterOf(kind) });
+  }
+
+  /** A revocation list refused a peer. */
+  peerRevoked(kind: ListenerKind): void {
+    this.#crlRejections.inc({ reporter: reporterOf(kind) });
   }
 }
 

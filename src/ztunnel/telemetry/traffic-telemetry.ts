@@ -64,6 +64,11 @@ export class TrafficTelemetry {
     this.#accessLog.failed({ source, destination: undefined, direction, error });
   }
 
+  /** A revocation list refused a peer. */
+  peerRevoked(kind: ListenerKind): void {
+    this.#metrics.peerRevoked(kind);
+  }
+
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void {
     this.#metrics.socketsOpen(kind, delta);
   }
