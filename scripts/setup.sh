@@ -14,7 +14,7 @@ kernel=$(uname -r); major=${kernel%%.*}; minor=${kernel#*.}; minor=${minor%%[!0-
 [ -e /proc/self/ns/net ] || fail "this kernel has no network namespaces."
 
 packages="gcc g++ make pkg-config clang llvm bpftool libbpf-dev libssl-dev libjansson-dev linux-libc-dev
-  iproute2 nftables iptables ipset conntrack tcpdump iperf3 wrk openssl procps util-linux curl ca-certificates
+  iproute2 nftables iptables ipset conntrack tcpdump iperf3 wrk openssl procps util-linux curl python3 ca-certificates
   containernetworking-plugins $*"
 missing=""
 for package in $packages; do
