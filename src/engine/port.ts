@@ -182,6 +182,8 @@ export interface EngineHandlers {
   credentials(identity: Identity, signal: AbortSignal): Promise<TlsCredentials>;
   /** The engine starts to dial the next hop of a decision that was not a refusal. */
   opened(id: ConnectionId): void;
+  /** A tunnel's far end has answered 200 with these headers: bytes begin to move. Not told of plain connections. */
+  established?(id: ConnectionId, responseHeaders: Readonly<Record<string, string>>): void;
   /** Bytes moved since the last report for this connection; at most once a second per connection. */
   progress(id: ConnectionId, bytesReceived: number, bytesSent: number): void;
   /** The one end of a connection that was decided upon, refusals included. `outcome` counts the whole connection. */

@@ -11,7 +11,7 @@ import type { ConnectionCounters } from './telemetry/traffic-metrics.ts';
 import type { TrafficTelemetry } from './telemetry/traffic-telemetry.ts';
 
 interface OpenConnection {
-  readonly record: ConnectionRecord;
+  record: ConnectionRecord;
   readonly policy: PolicySubject | undefined;
   /** Undefined until the record is complete: double HBONE learns its destination from the answer. */
   counters: ConnectionCounters | undefined;
@@ -52,10 +52,18 @@ export class ConnectionTable {
     this.#open.set(id, { record, policy, complete, counters, received: 0, sent: 0 });
   }
 
+  /** The far end answered: what was missing in the record is known, and the connection counts as opened. */
+  establish(id: ConnectionId, responseHeaders: Readonly<Record<string, string>>): void {
+    const connection = this.#open.get(id);
+    if (!connection?.complete || connection.counters) return;
+    connection.record = connection.complete(responseHeaders);
+    connection.counters = this.#telemetry.open(connection.record);
+  }
+
   /** Bytes since the last report. */
   progress(id: ConnectionId, bytesReceived: number, bytesSent: number): void {
     const connection = this.#open.get(id);
-    if (!connection?.counters) return; // counted as a whole at its end
+    if (!connection?.counters) return;
     connection.received += bytesReceived;
     connection.sent += bytesSent;
     connection.counters.bytes(bytesReceived, bytesSent);
@@ -66,8 +74,10 @@ export class ConnectionTable {
     const connection = this.#open.get(id);
     if (!connection) return;
     this.#open.delete(id);
-    const record = connection.complete?.(outcome.responseHeaders) ?? connection.record;
-    const counters = connection.counters ?? this.#telemetry.open(record);
+    const { counters: opened, complete } = connection;
+    // what was opened is closed under the same labels
+    const record = opened ? connection.record : (complete?.(outcome.responseHeaders) ?? connection.record);
+    const counters = opened ?? this.#telemetry.open(record);
     counters.bytes(
       Math.max(0, outcome.bytesReceived - connection.received),
       Math.max(0, outcome.bytesSent - connection.sent),

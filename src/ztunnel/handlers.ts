@@ -76,6 +76,10 @@ export class TunnelHandlers implements EngineHandlers {
   /** Nothing to do: the table has known the connection since its decision. */
   opened(_id: ConnectionId): void {}
 
+  established(id: ConnectionId, responseHeaders: Readonly<Record<string, string>>): void {
+    this.#deps.table.establish(id, responseHeaders);
+  }
+
   progress(id: ConnectionId, bytesReceived: number, bytesSent: number): void {
     this.#deps.table.progress(id, bytesReceived, bytesSent);
   }

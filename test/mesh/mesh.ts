@@ -40,6 +40,8 @@ export interface PodOptions {
 export interface MeshOptions {
   readonly drainMs?: number;
   readonly nameservers?: readonly string[];
+  /** Networks of the nodes; '' where absent. */
+  readonly networks?: Readonly<Record<string, string>>;
 }
 
 export class Mesh implements AsyncDisposable {
@@ -147,7 +149,7 @@ export class Mesh implements AsyncDisposable {
     const tunnel = new Tunnel({
       config: {
         decider: {
-          network: '',
+          network: this.#options.networks?.[name] ?? '',
           illegalPorts: ILLEGAL_PORTS,
           preserveSource: true,
           responseBaggage: true,

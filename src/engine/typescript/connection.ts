@@ -19,7 +19,7 @@ type ClientSide = 'reads' | 'writes';
 export class Connection {
   readonly id: ConnectionId;
   readonly owner: string;
-  readonly #handlers: Pick<EngineHandlers, 'opened' | 'progress' | 'closed'>;
+  readonly #handlers: Pick<EngineHandlers, 'opened' | 'established' | 'progress' | 'closed'>;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
   readonly #sides: FarSide[] = [];
@@ -28,7 +28,11 @@ export class Connection {
   #cut: { readonly flag: ResponseFlag; readonly error: string } | undefined;
   #ended = false;
 
-  constructor(id: ConnectionId, owner: string, handlers: Pick<EngineHandlers, 'opened' | 'progress' | 'closed'>) {
+  constructor(
+    id: ConnectionId,
+    owner: string,
+    handlers: Pick<EngineHandlers, 'opened' | 'established' | 'progress' | 'closed'>,
+  ) {
     this.id = id;
     this.owner = owner;
     this.#handlers = handlers;
@@ -60,6 +64,10 @@ export class Connection {
 
   opened(): void {
     this.#handlers.opened(this.id);
+  }
+
+  established(responseHeaders: Readonly<Record<string, string>>): void {
+    if (!this.#ended) this.#handlers.established?.(this.id, responseHeaders);
   }
 
   /** Reports what moved since the last report, if anything did. */

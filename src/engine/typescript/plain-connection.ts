@@ -93,6 +93,7 @@ async function forwardTunnel(
       ? await hbone.open(scope, decision, signal)
       : await hbone.openDouble(scope, decision, signal);
   connection.own(tunnel.stream);
+  connection.established(tunnel.responseHeaders);
   const error = await join(socket, tunnel.stream);
   if (tunnel.isRevoked()) connection.end(REVOKED.flag, REVOKED.error, tunnel.responseHeaders);
   else finish(connection, error, tunnel.responseHeaders);
