@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { ManualClock } from '../../test/support/manual-clock.ts';
 import type { Logger } from '../core/logger.ts';
 import { silentLogger } from '../core/logger.ts';
 import { systemClock } from '../core/system-clock.ts';
@@ -54,4 +55,19 @@ test('a list that is cut off is refused', async (t) => {
   await writeFile(path, toPem(Buffer.from([0x30, 0x20, 0x30]), CRL));
   await open();
   t.is(warnings.length, 1);
+});
+test('a folder that comes later is found', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'culvert-crl-test-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const clock = new ManualClock();
+  const changed = Promise.withResolvers<void>();
+  const path = join(folder, 'later', 'crl.pem');
+  const options = { path, clock, log: silentLogger, onChange: () => changed.resolve() };
+  await using file = await RevocationFile.open(options);
+  t.is(clock.sleepers, 1);
+  await mkdir(join(folder, 'later'));
+  await writeFile(path, '\n');
+  await clock.advance(10_000);
+  await changed.promise;
+  t.is(file.current.size, 0);
 });

@@ -1,7 +1,7 @@
 /**
  * The revocation list file of a node: read at start, read again when it changes.
  *
- * A missing or unreadable file enforces nothing and says so; a file that becomes unreadable keeps what was read before.
+ * A missing or unreadable file enforces nothing and says so, and is looked for again; a file that becomes unreadable keeps what was read before.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -13,6 +13,9 @@ import { RevocationLists } from './revocation-list.ts';
 
 /** Writers replace a mounted folder in several steps; wait until they are through. */
 const SETTLE_MS = 2_000;
+
+/** A folder that cannot be watched, or not yet, is looked into this often. */
+const UNWATCHED_RETRY_MS = 10_000;
 
 export interface RevocationFileOptions {
   readonly path: string;
@@ -70,13 +73,26 @@ export class RevocationFile implements AsyncDisposable {
   }
 
   #startWatch(): void {
-    const { path, log } = this.#options;
+    const { path } = this.#options;
     try {
       this.#watcher = watch(dirname(path), { persistent: false }, () => this.#changed());
-      this.#watcher.on('error', (error) => log.warn('revocation list not watched', { path, error: error.message }));
+      this.#watcher.on('error', (error) => this.#watchLater(error));
     } catch (error) {
-      log.warn('revocation list not watched', { path, error: errorMessage(error) });
+      this.#watchLater(error);
     }
+  }
+
+  #watchLater(error: unknown): void {
+    const { path, log, clock } = this.#options;
+    log.warn('revocation list not watched', { path, error: errorMessage(error) });
+    this.#watcher?.close();
+    clock.sleep(UNWATCHED_RETRY_MS, this.#stop.signal).then(
+      async () => {
+        this.#startWatch();
+        await this.reload();
+      },
+      () => undefined, // closed meanwhile
+    );
   }
 
   #changed(): void {

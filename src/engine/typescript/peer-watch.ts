@@ -14,6 +14,7 @@ export class PeerWatch {
 
   /** Until the session closes. `onRevoked` is called before the session is destroyed. */
   watch(session: Http2Session, check: RevocationCheck, onRevoked: () => void = () => {}): void {
+    if (session.destroyed) return; // it will not tell of its end any more
     this.#sessions.set(session, { check, onRevoked });
     session.once('close', () => this.#sessions.delete(session));
   }
