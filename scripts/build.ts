@@ -1,10 +1,11 @@
 /**
  * Builds plain JavaScript for images and the published package: `dist/` then holds everything that the programs need
- * beside `npm ci --omit=dev`. The workspace packages lie in `dist/node_modules`, with their native parts.
+ * beside `npm ci --omit=dev`. The workspace packages lie in `dist/node_modules`, with their native parts. An argument
+ * names another folder than `dist/`.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 
 interface PackageJson {
   readonly name: string;
@@ -16,7 +17,7 @@ interface PackageJson {
 }
 
 const root = join(import.meta.dirname, '..');
-const dist = join(root, 'dist');
+const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 
 function readPackage(folder: string): PackageJson {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as PackageJson;
@@ -27,7 +28,7 @@ function writePackage(folder: string, content: object): void {
 }
 
 rmSync(dist, { recursive: true, force: true });
-const compiled = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+const compiled = spawnSync('tsc', ['-p', 'tsconfig.build.json', '--outDir', dist], { cwd: root, stdio: 'inherit' });
 if (compiled.status !== 0) process.exit(1);
 
 for (const file of readdirSync(join(root, 'src/gen'))) {
@@ -46,10 +47,9 @@ for (const folder of ['ebpf-loader-ts', 'netns']) {
   writePackage(target, { name, version, description, license, type: 'module', exports: { '.': './src/index.js' } });
 }
 rmSync(join(dist, 'native'), { recursive: true });
-for (const file of readdirSync(join(root, 'native/bpf/build'))) {
-  if (file.endsWith('.bpf.o')) cpSync(join(root, 'native/bpf/build', file), join(dist, 'native/bpf/build', file));
+for (const file of ['native/bpf/build/capture.o', 'native/cni-plugin/build/istio-cni']) {
+  cpSync(join(root, file), join(dist, file));
 }
-cpSync(join(root, 'native/cni-plugin/build/istio-cni'), join(dist, 'native/cni-plugin/build/istio-cni'));
 
 const { name, version, description, license, engines, dependencies } = readPackage(root);
 writePackage(dist, {
@@ -62,4 +62,4 @@ writePackage(dist, {
   bin: { culvert: 'src/cli/main.js' },
   dependencies,
 });
-console.log(`built ${name} ${version} into dist/`);
+console.log(`built ${name} ${version} into ${relative(process.cwd(), dist)}/`);

@@ -6,8 +6,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dirname, extname, join } from 'node:path';
 import { MeshError } from '../core/errors.ts';
 import { fileSink, LogWriter } from '../core/log-writer.ts';
 import { systemClock } from '../core/system-clock.ts';
@@ -41,7 +40,8 @@ export interface ClusterOptions {
 const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 30;
 const LOG_TAIL_LINES = 15;
-const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
+/** The command beside this file, as TypeScript or built. */
+const MAIN = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
 
 /** Throws ERR_UNSUPPORTED unless namespaces can be made here. */
 export function checkMachine(): void {
