@@ -118,8 +118,12 @@ static enum progress join_chunks(struct answer *answer, size_t available)
 		if ((*end != '\r' && *end != ';') || size > ANSWER_BYTES_MAX)
 			return PROGRESS_BROKEN;
 		in = line + 2;
-		if (size == 0)
+		if (size == 0) {
+			/* An empty line ends the trailers, also when there are none. */
+			if (!memmem(line, (size_t)(stop - line), "\r\n\r\n", 4))
+				return PROGRESS_MORE;
 			break;
+		}
 		if ((size_t)(stop - in) < size + 2)
 			return PROGRESS_MORE;
 		in += size + 2;
@@ -145,7 +149,7 @@ static enum progress examine(struct answer *answer, bool ended)
 	if (!end)
 		return ended ? PROGRESS_BROKEN : PROGRESS_MORE;
 	if (sscanf(answer->bytes, "HTTP/1.%*1[01] %3d%n", &answer->status, &consumed) != 1 || consumed != 12 ||
-	    answer->status < 100)
+	    answer->status < 100 || !strchr(" \r", answer->bytes[consumed]))
 		return PROGRESS_BROKEN;
 	answer->body = end + 4;
 	size_t available = answer->length - (size_t)(answer->body - answer->bytes);
