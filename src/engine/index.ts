@@ -1,3 +1,4 @@
 /** Moves bytes: the port, and the engines behind it. */
 export type * from './port.ts';
 export { TypescriptEngine } from './typescript/typescript-engine.ts';
+export { NativeEngine, type NativeEngineOptions } from './native/native-engine.ts';

@@ -8,7 +8,7 @@ export {
   type SessionLimits,
   serverSettings,
 } from './parameters.ts';
-export { checkClient, checkRevocation, presentedChain, type RevocationCheck } from './peer-check.ts';
+export { checkClient, checkRevocation, checkServer, presentedChain, type RevocationCheck } from './peer-check.ts';
 export { watchLiveness } from './session-liveness.ts';
-export { type SessionLease, SessionPool, type SessionPoolOptions } from './session-pool.ts';
+export { type PoolableSession, type SessionLease, SessionPool, type SessionPoolOptions } from './session-pool.ts';
 export { type ContextCredentials, contextOptions, TlsContextCache } from './tls-context-cache.ts';

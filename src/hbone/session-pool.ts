@@ -9,8 +9,19 @@
  *  - After drain() no session is opened; idle sessions are closed, busy ones when their last stream ends.
  * Source: RFC 9113 sections 5.1.2 (concurrency) and 6.8 (GOAWAY).
  */
-import type { ClientHttp2Session } from 'node:http2';
 import { MeshError } from '../core/errors.ts';
+
+/** What the pool needs of a session; a `ClientHttp2Session` has it. */
+export interface PoolableSession {
+  readonly closed: boolean;
+  readonly destroyed: boolean;
+  readonly remoteSettings: { readonly maxConcurrentStreams?: number | undefined };
+  once(event: 'goaway' | 'close', listener: () => void): unknown;
+  /** Ends when its last stream has ended. */
+  close(): void;
+  /** Ends now. */
+  destroy(): void;
+}
 
 export interface SessionPoolOptions {
   readonly maxStreamsPerSession: number;
@@ -19,23 +30,23 @@ export interface SessionPoolOptions {
 }
 
 /** One stream's place on a session. Release it when the stream has ended; releasing twice does nothing. */
-export interface SessionLease extends Disposable {
-  readonly session: ClientHttp2Session;
+export interface SessionLease<S extends PoolableSession> extends Disposable {
+  readonly session: S;
   /** Whether the session was open before this lease was asked for: it may have died unnoticed. */
   readonly reused: boolean;
 }
 
-interface Pooled {
-  readonly session: ClientHttp2Session;
+interface Pooled<S extends PoolableSession> {
+  readonly session: S;
   streams: number;
   usable: boolean;
   idle: NodeJS.Timeout | undefined;
 }
 
-export class SessionPool {
+export class SessionPool<S extends PoolableSession> {
   readonly #options: SessionPoolOptions;
-  readonly #sessions = new Map<string, Pooled[]>();
-  readonly #dials = new Map<string, Promise<Pooled>>();
+  readonly #sessions = new Map<string, Pooled<S>[]>();
+  readonly #dials = new Map<string, Promise<Pooled<S>>>();
   #draining = false;
 
   constructor(options: SessionPoolOptions) {
@@ -50,7 +61,7 @@ export class SessionPool {
   }
 
   /** Leases a place on a session of `key`, opening one by `dial` when needed. Rejects as `dial`, or ERR_POOL_DRAINING. */
-  async lease(key: string, dial: () => Promise<ClientHttp2Session>): Promise<SessionLease> {
+  async lease(key: string, dial: () => Promise<S>): Promise<SessionLease<S>> {
     let reused = true;
     for (;;) {
       if (this.#draining) throw new MeshError('ERR_POOL_DRAINING', 'pool draining');
@@ -78,13 +89,13 @@ export class SessionPool {
     for (const sessions of this.#sessions.values()) for (const { session } of [...sessions]) session.destroy();
   }
 
-  #hasRoom({ session, streams, usable }: Pooled): boolean {
+  #hasRoom({ session, streams, usable }: Pooled<S>): boolean {
     if (!usable || session.closed || session.destroyed) return false;
     const peerLimit = session.remoteSettings?.maxConcurrentStreams ?? this.#options.maxStreamsPerSession;
     return streams < Math.min(this.#options.maxStreamsPerSession, peerLimit);
   }
 
-  #open(key: string, dial: () => Promise<ClientHttp2Session>): Promise<Pooled> {
+  #open(key: string, dial: () => Promise<S>): Promise<Pooled<S>> {
     const underway = this.#dials.get(key);
     if (underway) return underway;
     const opening = dial()
@@ -94,8 +105,8 @@ export class SessionPool {
     return opening;
   }
 
-  #add(key: string, session: ClientHttp2Session): Pooled {
-    const pooled: Pooled = { session, streams: 0, usable: true, idle: undefined };
+  #add(key: string, session: S): Pooled<S> {
+    const pooled: Pooled<S> = { session, streams: 0, usable: true, idle: undefined };
     if (this.#draining || session.destroyed) {
       session.destroy();
       throw new MeshError('ERR_POOL_DRAINING', 'pool draining');
@@ -111,7 +122,7 @@ export class SessionPool {
     return pooled;
   }
 
-  #remove(key: string, pooled: Pooled): void {
+  #remove(key: string, pooled: Pooled<S>): void {
     pooled.usable = false;
     clearTimeout(pooled.idle);
     const left = (this.#sessions.get(key) ?? []).filter((other) => other !== pooled);
@@ -119,7 +130,7 @@ export class SessionPool {
     else this.#sessions.delete(key);
   }
 
-  #take(pooled: Pooled, reused: boolean): SessionLease {
+  #take(pooled: Pooled<S>, reused: boolean): SessionLease<S> {
     pooled.streams += 1;
     clearTimeout(pooled.idle);
     let held = true;
@@ -135,7 +146,7 @@ export class SessionPool {
     };
   }
 
-  #becomeIdle(pooled: Pooled): void {
+  #becomeIdle(pooled: Pooled<S>): void {
     if (!pooled.usable) {
       pooled.session.close();
       return;

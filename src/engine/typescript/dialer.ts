@@ -19,6 +19,11 @@ export class Dialer {
 
   /** A connected socket that the caller owns. Rejects with the NetnsError of the dial. */
   async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<TcpSocket> {
+    return new TcpSocket(await this.dialDescriptor(netns, request, signal));
+  }
+
+  /** As `dial`, without a socket around the descriptor. */
+  async dialDescriptor(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<number> {
     const { sourceIp, to } = request;
     if (sourceIp === undefined) return this.#connect(netns, { to }, signal);
     try {
@@ -29,10 +34,10 @@ export class Dialer {
     }
   }
 
-  async #connect(netns: Netns | undefined, { to, sourceIp }: DialRequest, signal: AbortSignal): Promise<TcpSocket> {
+  async #connect(netns: Netns | undefined, { to, sourceIp }: DialRequest, signal: AbortSignal): Promise<number> {
     const { keepalive, userTimeout, mark, sourcePreservingMark, connectTimeoutMs } = this.#options;
     const isForeign = sourceIp !== undefined;
-    const fd = await connectTcp(
+    return connectTcp(
       netns,
       {
         to,
@@ -46,6 +51,5 @@ export class Dialer {
       },
       signal,
     );
-    return new TcpSocket(fd);
   }
 }

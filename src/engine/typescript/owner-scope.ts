@@ -1,12 +1,13 @@
 /** What the engine holds for one owner (a pod): its namespace, its listeners and its pool of sessions. */
+import type { ClientHttp2Session } from 'node:http2';
 import type { Netns } from 'culvert-netns';
-import { SessionPool } from '../../hbone/index.ts';
+import { type PoolableSession, SessionPool } from '../../hbone/index.ts';
 import type { EngineListener, EngineOptions } from '../port.ts';
 
-export class OwnerScope {
+export class OwnerScope<S extends PoolableSession = ClientHttp2Session> {
   readonly name: string;
   readonly netns: Netns | undefined;
-  readonly pool: SessionPool;
+  readonly pool: SessionPool<S>;
   readonly listeners = new Set<EngineListener>();
 
   /** Takes a duplicate of `netns`. */

@@ -48,7 +48,7 @@ export function openListener(
   }
 }
 
-export function toEngineListener(scope: OwnerScope, listener: TcpListener): EngineListener {
+export function toEngineListener(scope: Pick<OwnerScope, 'listeners'>, listener: TcpListener): EngineListener {
   const close = async () => {
     listener[Symbol.dispose]();
     scope.listeners.delete(engineListener);
@@ -58,7 +58,8 @@ export function toEngineListener(scope: OwnerScope, listener: TcpListener): Engi
   return engineListener;
 }
 
-function acceptedOptions({ keepalive, userTimeout }: EngineOptions): Parameters<typeof setSocketOptions>[1] {
+/** Options of an accepted socket. */
+export function acceptedOptions({ keepalive, userTimeout }: EngineOptions): Parameters<typeof setSocketOptions>[1] {
   if (!keepalive) return {};
   const userTimeoutMs = keepalive.timeMs + keepalive.intervalMs * keepalive.retries;
   return userTimeout ? { keepalive, userTimeoutMs } : { keepalive };

@@ -1,7 +1,5 @@
 /** The inbound sessions of an engine, for GOAWAY when an owner or the whole engine drains. */
-import type { ServerHttp2Session } from 'node:http2';
 import type { ConnectionId, ResponseFlag } from '../port.ts';
-import type { ConnectionSet } from './connection-set.ts';
 
 export interface OpenSession {
   /** Connections that this session's streams carry now. */
@@ -9,11 +7,24 @@ export interface OpenSession {
   cut(flag: ResponseFlag, error: string): void;
 }
 
-export class SessionSet {
-  readonly #connections: ConnectionSet;
-  readonly #sessions = new Map<ServerHttp2Session, string>();
+/** A session that a peer opened; a `ServerHttp2Session` is one. */
+export interface InboundSession {
+  on(event: 'error', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
+  close(): void;
+  destroy(): void;
+}
 
-  constructor(connections: ConnectionSet) {
+/** The connections that streams of the sessions carry. */
+export interface CuttableConnections {
+  find(id: ConnectionId): { cut(flag: ResponseFlag, error: string): void } | undefined;
+}
+
+export class SessionSet {
+  readonly #connections: CuttableConnections;
+  readonly #sessions = new Map<InboundSession, string>();
+
+  constructor(connections: CuttableConnections) {
     this.#connections = connections;
   }
 
@@ -22,7 +33,7 @@ export class SessionSet {
   }
 
   /** Until the session closes. */
-  add(owner: string, session: ServerHttp2Session): OpenSession {
+  add(owner: string, session: InboundSession): OpenSession {
     const connections = new Set<ConnectionId>();
     this.#sessions.set(session, owner);
     session.on('error', () => {});

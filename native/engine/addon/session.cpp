@@ -1,0 +1,291 @@
+#include "session.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "stream.h"
+
+Session::Session(Worker& worker, uint64_t id, bool server, Descriptor socket, Stream* carrier, uint64_t timeout_ms)
+    : worker_(worker),
+      id_(id),
+      server_(server),
+      deadline_ms_(worker.now_ms() + timeout_ms),
+      socket_(std::move(socket)),
+      carrier_(carrier),
+      pinged_ms_(worker.now_ms()) {
+  pipe_.output = &out_;
+}
+
+Session::~Session() = default;
+
+bool Session::start(SSL_CTX* context) {
+  ERR_clear_error();
+  ssl_ = make_connection(context, server_, pipe_);
+  if (!ssl_ || (carrier_ == nullptr && !worker_.watch(socket_.get(), *this))) return false;
+  if (!server_) handshake();
+  worker_.mark_dirty(*this);
+  return true;
+}
+
+void Session::ready(uint32_t events) {
+  if (buried) return;
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    readable_ = true;
+    worker_.schedule(*this);
+  }
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+    if (!writable_) worker_.mark_dirty(*this);
+    writable_ = true;
+  }
+}
+
+void Session::run() {
+  pull();
+  if (!buried) worker_.mark_dirty(*this);
+}
+
+void Session::pull() {
+  if (phase_ != SessionPhase::kVerdict && !inbox_.empty()) {
+    Bytes waiting;
+    waiting.swap(inbox_);
+    feed(waiting.data(), waiting.size());
+  }
+  if (input_ended_ && inbox_.empty() && !buried) {
+    die("the outer stream ended");
+    return;
+  }
+  for (int round = 0; carrier_ == nullptr && !buried && readable_ && phase_ != SessionPhase::kVerdict; round++) {
+    if (round == kRoundsPerTurn) {
+      worker_.schedule(*this);
+      return;
+    }
+    const ssize_t count = recv(socket_.get(), worker_.received, kReadBytes, 0);
+    if (count > 0) {
+      feed(worker_.received, static_cast<size_t>(count));
+    } else if (count == 0) {
+      const bool early = phase_ == SessionPhase::kHandshake;
+      die(early ? "the peer closed the connection during the handshake" : "the peer closed the session", early);
+    } else if (errno == EAGAIN) {
+      readable_ = false;
+    } else {
+      die(strerror(errno));
+    }
+  }
+}
+
+void Session::feed(const uint8_t* data, size_t size) {
+  pipe_.input = data;
+  pipe_.input_size = size;
+  if (phase_ == SessionPhase::kHandshake) handshake();
+  if (phase_ == SessionPhase::kOpen && !buried) decrypt();
+  if (pipe_.input_size > 0 && !buried) inbox_.append(pipe_.input, pipe_.input_size);
+  pipe_.input_size = 0;
+}
+
+void Session::handshake() {
+  ERR_clear_error();
+  const int done = SSL_do_handshake(ssl_.get());
+  if (done == 1) {
+    if (!speaks_http2(ssl_.get())) {
+      die("the peer does not speak HTTP/2", true);
+      return;
+    }
+    std::vector<std::string> chain = peer_chain(ssl_.get());
+    if (chain.empty()) {
+      die("the peer's certificate was not verified", true);
+      return;
+    }
+    phase_ = SessionPhase::kVerdict;
+    worker_.emit({.kind = EventKind::kHandshake, .id = id_, .list = std::move(chain)});
+    return;
+  }
+  if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_READ) {
+    const std::string why = tls_error(ssl_.get());
+    send_waiting();
+    die(why, true);
+  }
+}
+
+void Session::accept() {
+  if (phase_ != SessionPhase::kVerdict) return;
+  phase_ = SessionPhase::kOpen;
+  start_http2();
+  worker_.schedule(*this);
+}
+
+void Session::decrypt() {
+  for (;;) {
+    size_t size = 0;
+    int count = 0;
+    ERR_clear_error();
+    while (size < kReadBytes &&
+           (count = SSL_read(ssl_.get(), worker_.decrypted + size, static_cast<int>(kReadBytes + kRecordBytes - size))) >
+               0)
+      size += static_cast<size_t>(count);
+    const int error = count > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl_.get(), count);
+    const std::string why = error == SSL_ERROR_SSL || error == SSL_ERROR_SYSCALL ? tls_error(ssl_.get()) : "";
+    if (size > 0) parse(size);
+    if (buried) return;
+    if (error == SSL_ERROR_NONE) continue;
+    if (error == SSL_ERROR_ZERO_RETURN)
+      die("the peer closed the session");
+    else if (error != SSL_ERROR_WANT_READ)
+      die(why);
+    return;
+  }
+}
+
+void Session::settle_touched() {
+  while (!touched_.empty() && !buried) {
+    std::vector<Stream*> touched;
+    touched.swap(touched_);
+    for (Stream* stream : touched) {
+      stream->touched = false;
+      stream->settle();
+    }
+  }
+}
+
+void Session::flush() {
+  if (!out_.empty()) send_waiting();
+  if (buried || phase_ != SessionPhase::kOpen) return;
+  Bytes& sealed = worker_.sealed();
+  for (int round = 0; carrier_ != nullptr ? out_.size() < kSendBytes : out_.empty(); round++) {
+    if (round == kRoundsPerTurn) {
+      worker_.mark_dirty(*this);
+      return;
+    }
+    const size_t before = out_.size();
+    if (carrier_ == nullptr) pipe_.output = &sealed;
+    const bool sound = produce();
+    pipe_.output = &out_;
+    const bool more = !held_.empty();
+    const bool moved = carrier_ == nullptr ? !sealed.empty() : out_.size() > before;
+    if (carrier_ == nullptr) send_sealed(sealed);
+    if (buried) return;
+    if (!sound) {
+      die("http2 broke while sending");
+      return;
+    }
+    settle_touched();
+    if (buried) return;
+    if (!more || !moved) break;
+  }
+  if (carrier_ != nullptr && !out_.empty() && carrier_->deferred && carrier_->session != nullptr)
+    carrier_->session->resume(*carrier_);
+  const bool idle = !nghttp2_session_want_write(http2_.get()) && out_.empty();
+  if (idle && ((closing_ && streams_.empty()) || !nghttp2_session_want_read(http2_.get()))) {
+    SSL_shutdown(ssl_.get());
+    send_waiting();
+    die("the session ended");
+  }
+}
+
+void Session::send_waiting() {
+  if (carrier_ != nullptr) {
+    if (!out_.empty() && carrier_->deferred && carrier_->session != nullptr) carrier_->session->resume(*carrier_);
+    return;
+  }
+  while (!out_.empty() && writable_) {
+    const ssize_t sent = send(socket_.get(), out_.data(), out_.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      out_.consume(static_cast<size_t>(sent));
+    } else if (errno == EAGAIN) {
+      writable_ = false;
+    } else {
+      if (!dead_) die(strerror(errno));
+      return;
+    }
+  }
+}
+
+void Session::send_sealed(Bytes& sealed) {
+  size_t done = 0;
+  while (done < sealed.size() && writable_) {
+    const ssize_t sent = send(socket_.get(), sealed.data() + done, sealed.size() - done, MSG_NOSIGNAL);
+    if (sent >= 0) {
+      done += static_cast<size_t>(sent);
+    } else if (errno == EAGAIN) {
+      writable_ = false;
+    } else {
+      const std::string why = strerror(errno);
+      sealed.reset();
+      die(why);
+      return;
+    }
+  }
+  out_.append(sealed.data() + done, sealed.size() - done);
+  sealed.reset();
+}
+
+void Session::close(bool graceful) {
+  if (buried) return;
+  if (phase_ != SessionPhase::kOpen) {
+    die("the session was given up");
+    return;
+  }
+  closing_ = true;
+  nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
+  worker_.mark_dirty(*this);
+  if (graceful) return;
+  flush();
+  die("the session was closed");
+}
+
+void Session::die(const std::string& why, bool is_tls) {
+  if (dead_) return;
+  dead_ = true;
+  worker_.emit({.kind = EventKind::kSessionClosed, .n = is_tls ? 1 : 0, .id = id_, .text = why});
+  const std::unordered_set<Stream*> streams(std::move(streams_));
+  streams_.clear();
+  touched_.clear();
+  for (Stream* stream : streams) stream->session_gone();
+  Stream* const carrier = carrier_;
+  carrier_ = nullptr;
+  if (carrier != nullptr) carrier->inner_gone();
+  worker_.bury(*this);
+}
+
+void Session::tick() {
+  const uint64_t now = worker_.now_ms();
+  if (phase_ != SessionPhase::kOpen) {
+    if (now >= deadline_ms_) die("no TLS handshake in time", true);
+    return;
+  }
+  if (ping_waits_ && now - pinged_ms_ >= kPingTimeoutMs) {
+    die("no answer to PING");
+  } else if (!ping_waits_ && now - pinged_ms_ >= kPingIntervalMs) {
+    pinged_ms_ = now;
+    ping_waits_ = nghttp2_submit_ping(http2_.get(), NGHTTP2_FLAG_NONE, nullptr) == 0;
+    worker_.mark_dirty(*this);
+  }
+}
+
+void Session::receive(const uint8_t* data, size_t size) {
+  inbox_.append(data, size);
+  worker_.schedule(*this);
+}
+
+ssize_t Session::take_sealed(uint8_t* into, size_t size) {
+  if (out_.empty()) return -EAGAIN;
+  const size_t taken = out_.size() < size ? out_.size() : size;
+  memcpy(into, out_.data(), taken);
+  out_.consume(taken);
+  worker_.mark_dirty(*this);
+  return static_cast<ssize_t>(taken);
+}
+
+void Session::receive_end() {
+  input_ended_ = true;
+  worker_.schedule(*this);
+}
+
+void Session::carrier_gone() {
+  carrier_ = nullptr;
+  die("the outer stream ended");
+}

@@ -1,0 +1,106 @@
+// An HBONE session: TLS 1.3 over a socket or over a stream of another session, and HTTP/2 on it.
+//
+//  - No HTTP/2 is spoken before JavaScript accepted the chain that the peer presented.
+//  - It is told as closed exactly once.
+//  - nghttp2's callbacks only note what happened; consequences are drawn when nghttp2 has returned.
+#pragma once
+#include <nghttp2/nghttp2.h>
+
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "descriptor.h"
+#include "tls.h"
+#include "worker.h"
+
+struct Http2Free {
+  void operator()(nghttp2_session* session) const { nghttp2_session_del(session); }
+};
+using Http2 = std::unique_ptr<nghttp2_session, Http2Free>;
+
+enum class SessionPhase : uint8_t { kHandshake, kVerdict, kOpen };
+
+class Session final : public Runnable {
+ public:
+  /** Over `socket`, or over `carrier` when that is given. */
+  Session(Worker& worker, uint64_t id, bool server, Descriptor socket, Stream* carrier, uint64_t timeout_ms);
+  ~Session() override;
+
+  uint64_t id() const { return id_; }
+  bool start(SSL_CTX* context);
+  void ready(uint32_t events) override;
+  void run() override;
+  /** Sends what there is to send, once. */
+  void flush();
+  void tick();
+
+  /** JavaScript accepted the peer. */
+  void accept();
+  /** GOAWAY; open streams go on when `graceful`. */
+  void close(bool graceful);
+  void connect(Stream& stream, const std::string& authority, const std::vector<std::string>& headers);
+  void respond(Stream& stream, int status, const std::vector<std::string>& headers, bool is_end);
+
+  // for streams
+  void resume(Stream& stream);
+  void credit(Stream& stream, size_t size);
+  bool has_no_window(const Stream& stream) const;
+  /** The stream is not heard of any more; when `reset` its peer is told, unless it has closed. */
+  void forget(Stream& stream, bool reset);
+  Worker& worker() { return worker_; }
+
+  // for the stream that carries this session
+  void receive(const uint8_t* data, size_t size);
+  ssize_t take_sealed(uint8_t* into, size_t size);
+  void carrier_gone();
+  void receive_end();
+
+  bool dirty = false;
+
+ private:
+  friend struct Http2Callbacks;
+
+  void start_http2();
+  void pull();
+  void feed(const uint8_t* data, size_t size);
+  void handshake();
+  void decrypt();
+  void parse(size_t size);
+  void settle_touched();
+  /** Frames and encrypts what there is, up to the limit. False when broken. */
+  bool produce();
+  bool encrypt();
+  void send_waiting();
+  void send_sealed(Bytes& sealed);
+  void touch(Stream& stream);
+  void die(const std::string& why, bool is_tls = false);
+  ssize_t read_data(int32_t number, size_t length, uint32_t* flags);
+  void send_data(const uint8_t* frame_header, size_t length);
+
+  Worker& worker_;
+  const uint64_t id_;
+  const bool server_;
+  const uint64_t deadline_ms_;
+  SessionPhase phase_ = SessionPhase::kHandshake;
+  Descriptor socket_;
+  Stream* carrier_;
+  TlsPipe pipe_;
+  SslConnection ssl_;
+  Http2 http2_;
+  Bytes out_;
+  Bytes inbox_;
+  std::unordered_set<Stream*> streams_;
+  std::vector<Stream*> touched_;
+  std::vector<int32_t> held_;
+  size_t framed_ = 0;
+  size_t received_ = 0;
+  bool readable_ = true;
+  bool writable_ = true;
+  bool closing_ = false;
+  bool dead_ = false;
+  bool input_ended_ = false;
+  bool ping_waits_ = false;
+  uint64_t pinged_ms_;
+};
