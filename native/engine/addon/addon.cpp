@@ -1,6 +1,5 @@
 // Node-API face of the engine. Main thread only; arguments were checked by src/engine/native/addon.ts.
 #include <node_api.h>
-#include <nghttp2/nghttp2.h>
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
 
@@ -254,10 +253,9 @@ napi_value cut(napi_env env, napi_callback_info info) {
   return undefined();
 }
 
-/** versions() -> [OpenSSL found, OpenSSL compiled against, nghttp2 found] */
+/** versions() -> [OpenSSL found, OpenSSL compiled against] */
 napi_value versions(napi_env env, napi_callback_info) {
-  const double numbers[] = {static_cast<double>(OpenSSL_version_num()), static_cast<double>(OPENSSL_VERSION_NUMBER),
-                            static_cast<double>(nghttp2_version(0)->version_num)};
+  const double numbers[] = {static_cast<double>(OpenSSL_version_num()), static_cast<double>(OPENSSL_VERSION_NUMBER)};
   napi_value array = nullptr;
   napi_create_array_with_length(env, std::size(numbers), &array);
   for (uint32_t i = 0; i < std::size(numbers); i++) {

@@ -88,12 +88,12 @@ export interface Addon {
   ): void;
   join(engine: EngineHandle, thread: number, id: number, client: number, server: number, preamble: Uint8Array): void;
   cut(engine: EngineHandle, thread: number, id: number): void;
-  versions(): readonly [opensslFound: number, opensslCompiled: number, nghttp2: number];
+  versions(): readonly [opensslFound: number, opensslCompiled: number];
 }
 
-/** The interface that the add-on declares for itself is that of nghttp2 1.70; later minor versions keep it. */
-const NGHTTP2_OLDEST = 0x01_46_00;
-const NGHTTP2_NEXT_MAJOR = 0x02_00_00;
+/** What the add-on was made for; later minor versions keep the interface. nghttp2 does not export its version. */
+const NGHTTP2_MAJOR = 1;
+const NGHTTP2_OLDEST_MINOR = 70;
 
 /**
  * Loads the add-on. Throws ERR_UNSUPPORTED when it is not built, or when this node binary brings another OpenSSL or
@@ -106,11 +106,12 @@ export function loadAddon(): Addon {
   } catch (cause) {
     throw new MeshError('ERR_UNSUPPORTED', `the native engine cannot be loaded: ${errorMessage(cause)}`, { cause });
   }
-  const [found, compiled, nghttp2] = addon.versions();
+  const [found, compiled] = addon.versions();
   // major and minor: OpenSSL keeps its binary interface within them
   if (found >>> 20 !== compiled >>> 20)
     throw new MeshError('ERR_UNSUPPORTED', `this Node.js brings OpenSSL ${process.versions.openssl}; rebuild the engine`);
-  if (nghttp2 < NGHTTP2_OLDEST || nghttp2 >= NGHTTP2_NEXT_MAJOR)
+  const [major, minor = 0] = (process.versions.nghttp2 ?? '').split('.').map(Number);
+  if (major !== NGHTTP2_MAJOR || minor < NGHTTP2_OLDEST_MINOR)
     throw new MeshError('ERR_UNSUPPORTED', `the native engine needs nghttp2 1.70, found ${process.versions.nghttp2}`);
   return addon;
 }
