@@ -1,4 +1,5 @@
 /** Moves bytes: the port, and the engines behind it. */
+
+export { NativeEngine, type NativeEngineOptions } from './native/native-engine.ts';
 export type * from './port.ts';
 export { TypescriptEngine } from './typescript/typescript-engine.ts';
-export { NativeEngine, type NativeEngineOptions } from './native/native-engine.ts';

@@ -5,7 +5,7 @@ import anyTest, { type TestFn } from 'ava';
 import { selfIssuing } from '../../src/pki/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { NEVER, soleOutcome, startPair, tunnelTo } from './pair.ts';
-import { dial, echo, howItEnds, readAll, startApplication, startRawServer } from './peers.ts';
+import { dial, echo, howItEnds, readAll, resetStream, startApplication, startRawServer } from './peers.ts';
 import { type EngineFactory, newAuthority, SERVER, startRig } from './rig.ts';
 
 /** One after the other: a case must not wait for what another one loads this process with. */
@@ -51,7 +51,7 @@ export function registerEndingCases(create: EngineFactory): void {
       await using client = await startRig(create, { outbound: () => tunnelTo(peer.port) }, { authority });
       const socket = await dial((await client.listen('outbound')).port);
       await once(socket, 'data');
-      open[0]?.close(code);
+      if (open[0]) resetStream(open[0], code);
       t.is(await howItEnds(socket), ending);
     });
   }

@@ -147,3 +147,9 @@ export async function request(
     stream.once('close', () => reject(new Error('no answer')));
   });
 }
+
+/** RST_STREAM and nothing before it: close() alone sends END_STREAM first, an orderly end. */
+export function resetStream(stream: ServerHttp2Stream, code: number): void {
+  stream._final = (done) => done();
+  stream.close(code);
+}

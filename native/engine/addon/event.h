@@ -10,7 +10,7 @@
 /** Numbers are shared with src/engine/native/addon.ts. */
 enum class EventKind : uint8_t {
   kHandshake = 0,      // id of a session; list: DER chain of the peer, leaf first
-  kSessionClosed = 1,  // text: why; n: 1 when TLS refused
+  kSessionClosed = 1,  // text: why; n: a CloseCause
   kSettings = 2,       // n: the peer's limit of streams
   kGoaway = 3,
   kStream = 4,       // id of a new stream, a: session; text: method, list: authority, then header names and values
@@ -19,6 +19,8 @@ enum class EventKind : uint8_t {
   kEnded = 7,        // a: received, b: sent; n: detail of the cause; cause; list: response headers
   kProgress = 8,     // a: received, b: sent, since the last report
 };
+
+enum class CloseCause : uint8_t { kEnded = 0, kTls = 1, kHttp2 = 2 };
 
 enum class EndCause : uint8_t { kOrder = 0, kSystem = 1, kStatus = 2, kAborted = 3, kNoAnswer = 4 };
 

@@ -18,7 +18,7 @@ void nghttp2_option_set_glitch_rate_limit(nghttp2_option* option, uint64_t burst
 namespace {
 
 /** A pooled session carries many short connections that may end by reset; this still stops a flood. */
-constexpr uint64_t kResetBurst = 50'000;
+constexpr uint64_t kResetBurst = 20'000;
 constexpr uint64_t kResetRate = 20'000;
 constexpr size_t kFrameHeaderBytes = 9;
 
@@ -75,6 +75,7 @@ struct Http2Callbacks {
     switch (frame->hd.type) {
       case NGHTTP2_SETTINGS:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) break;
+        session.settled_ = true;
         session.worker_.emit(
             {.kind = EventKind::kSettings,
              .n = nghttp2_session_get_remote_settings(http2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
@@ -226,7 +227,7 @@ void Session::parse(size_t size) {
   settle_touched();
   if (parsed < 0 && !buried) {
     flush();
-    die(std::string("http2 broke: ") + nghttp2_strerror(static_cast<int>(parsed)));
+    die(nghttp2_strerror(static_cast<int>(parsed)), CloseCause::kHttp2);
   }
 }
 

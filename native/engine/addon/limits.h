@@ -27,6 +27,8 @@ constexpr uint64_t kPingTimeoutMs = 20'000;
 constexpr uint64_t kAnswerTimeoutMs = 30'000;
 /** An outer stream whose inner session ended waits so long for the peer to end it too. */
 constexpr uint64_t kLingerMs = 10'000;
+/** From the deadline of the handshake to that of the peer's SETTINGS. */
+constexpr uint64_t kHandshakeGraceMs = 1'000;
 /** Clock of reports, pings and deadlines. */
 constexpr int kTickMs = 500;
 constexpr uint64_t kReportMs = 1'000;

@@ -68,7 +68,8 @@ void Session::pull() {
       feed(worker_.received, static_cast<size_t>(count));
     } else if (count == 0) {
       const bool early = phase_ == SessionPhase::kHandshake;
-      die(early ? "the peer closed the connection during the handshake" : "the peer closed the session", early);
+      die(early ? "the peer closed the connection during the handshake" : "the peer closed the session",
+          early ? CloseCause::kTls : CloseCause::kEnded);
     } else if (errno == EAGAIN) {
       readable_ = false;
     } else {
@@ -91,12 +92,12 @@ void Session::handshake() {
   const int done = SSL_do_handshake(ssl_.get());
   if (done == 1) {
     if (!speaks_http2(ssl_.get())) {
-      die("the peer does not speak HTTP/2", true);
+      die("the peer does not speak HTTP/2", CloseCause::kTls);
       return;
     }
     std::vector<std::string> chain = peer_chain(ssl_.get());
     if (chain.empty()) {
-      die("the peer's certificate was not verified", true);
+      die("the peer's certificate was not verified", CloseCause::kTls);
       return;
     }
     phase_ = SessionPhase::kVerdict;
@@ -106,7 +107,7 @@ void Session::handshake() {
   if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_READ) {
     const std::string why = tls_error(ssl_.get());
     send_waiting();
-    die(why, true);
+    die(why, CloseCause::kTls);
   }
 }
 
@@ -168,7 +169,7 @@ void Session::flush() {
     if (carrier_ == nullptr) send_sealed(sealed);
     if (buried) return;
     if (!sound) {
-      die("http2 broke while sending");
+      die("frames could not be made", CloseCause::kHttp2);
       return;
     }
     settle_touched();
@@ -237,10 +238,10 @@ void Session::close(bool graceful) {
   die("the session was closed");
 }
 
-void Session::die(const std::string& why, bool is_tls) {
+void Session::die(const std::string& why, CloseCause cause) {
   if (dead_) return;
   dead_ = true;
-  worker_.emit({.kind = EventKind::kSessionClosed, .n = is_tls ? 1 : 0, .id = id_, .text = why});
+  worker_.emit({.kind = EventKind::kSessionClosed, .n = static_cast<int64_t>(cause), .id = id_, .text = why});
   const std::unordered_set<Stream*> streams(std::move(streams_));
   streams_.clear();
   touched_.clear();
@@ -254,10 +255,12 @@ void Session::die(const std::string& why, bool is_tls) {
 void Session::tick() {
   const uint64_t now = worker_.now_ms();
   if (phase_ != SessionPhase::kOpen) {
-    if (now >= deadline_ms_) die("no TLS handshake in time", true);
+    if (now >= deadline_ms_) die("no TLS handshake in time", CloseCause::kTls);
     return;
   }
-  if (ping_waits_ && now - pinged_ms_ >= kPingTimeoutMs) {
+  if (!settled_ && now >= deadline_ms_ + kHandshakeGraceMs) {
+    die("no SETTINGS in time", CloseCause::kHttp2);
+  } else if (ping_waits_ && now - pinged_ms_ >= kPingTimeoutMs) {
     die("no answer to PING");
   } else if (!ping_waits_ && now - pinged_ms_ >= kPingIntervalMs) {
     pinged_ms_ = now;

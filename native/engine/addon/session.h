@@ -75,7 +75,7 @@ class Session final : public Runnable {
   void send_waiting();
   void send_sealed(Bytes& sealed);
   void touch(Stream& stream);
-  void die(const std::string& why, bool is_tls = false);
+  void die(const std::string& why, CloseCause cause = CloseCause::kEnded);
   ssize_t read_data(int32_t number, size_t length, uint32_t* flags);
   void send_data(const uint8_t* frame_header, size_t length);
 
@@ -102,5 +102,6 @@ class Session final : public Runnable {
   bool dead_ = false;
   bool input_ended_ = false;
   bool ping_waits_ = false;
+  bool settled_ = false;
   uint64_t pinged_ms_;
 };

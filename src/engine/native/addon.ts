@@ -26,6 +26,8 @@ export const EVENT = {
   progress: 8,
 } as const;
 
+export const CLOSE_CAUSE = { ended: 0, tls: 1, http2: 2 } as const;
+
 export const END_CAUSE = { order: 0, system: 1, status: 2, aborted: 3, noAnswer: 4 } as const;
 
 /** See event.h for what each kind fills. `list` holds Buffers for `handshake`, text otherwise. */
@@ -78,14 +80,7 @@ export interface Addon {
     headers: FlatHeaders,
   ): void;
   answer(engine: EngineHandle, thread: number, id: number, status: number): void;
-  serve(
-    engine: EngineHandle,
-    thread: number,
-    id: number,
-    fd: number,
-    headers: FlatHeaders,
-    preamble: Uint8Array,
-  ): void;
+  serve(engine: EngineHandle, thread: number, id: number, fd: number, headers: FlatHeaders, preamble: Uint8Array): void;
   join(engine: EngineHandle, thread: number, id: number, client: number, server: number, preamble: Uint8Array): void;
   cut(engine: EngineHandle, thread: number, id: number): void;
   versions(): readonly [opensslFound: number, opensslCompiled: number];
@@ -109,7 +104,10 @@ export function loadAddon(): Addon {
   const [found, compiled] = addon.versions();
   // major and minor: OpenSSL keeps its binary interface within them
   if (found >>> 20 !== compiled >>> 20)
-    throw new MeshError('ERR_UNSUPPORTED', `this Node.js brings OpenSSL ${process.versions.openssl}; rebuild the engine`);
+    throw new MeshError(
+      'ERR_UNSUPPORTED',
+      `this Node.js brings OpenSSL ${process.versions.openssl}; rebuild the engine`,
+    );
   const [major, minor = 0] = (process.versions.nghttp2 ?? '').split('.').map(Number);
   if (major !== NGHTTP2_MAJOR || minor < NGHTTP2_OLDEST_MINOR)
     throw new MeshError('ERR_UNSUPPORTED', `the native engine needs nghttp2 1.70, found ${process.versions.nghttp2}`);

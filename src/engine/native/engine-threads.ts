@@ -30,7 +30,8 @@ export type StreamEnd = StreamRefused | StreamEnded;
 
 export interface SessionEvents {
   onHandshake(chain: readonly Buffer[]): void;
-  onClosed(reason: string, isTls: boolean): void;
+  /** @param cause one of CLOSE_CAUSE */
+  onClosed(reason: string, cause: number): void;
   onSettings(maxConcurrentStreams: number): void;
   onGoaway(): void;
   onStream(id: number, method: string, authority: string, rawHeaders: readonly string[]): void;
@@ -218,7 +219,7 @@ export class EngineThreads {
         this.#sessions.get(a)?.onStream(id, text, texts[0] ?? '', texts.slice(1));
         return;
       case EVENT.sessionClosed:
-        this.#sessions.get(id)?.onClosed(text, n === 1);
+        this.#sessions.get(id)?.onClosed(text, n);
         this.#sessions.delete(id);
     }
   }

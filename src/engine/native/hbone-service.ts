@@ -7,7 +7,7 @@ import { checkClient, checkRevocation } from '../../hbone/index.ts';
 import type { Identity } from '../../model/identity.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, HboneStream, ListenerOptions } from '../port.ts';
 import type { Dialer } from '../typescript/dialer.ts';
-import { toFailure } from '../typescript/failure.ts';
+import { REVOKED, toFailure } from '../typescript/failure.ts';
 import { readHeaders } from '../typescript/hbone-stream.ts';
 import type { OwnerScope } from '../typescript/owner-scope.ts';
 import type { PeerWatch } from '../typescript/peer-watch.ts';
@@ -66,9 +66,11 @@ async function openSession(deps: HboneServiceDeps, scope: Scope, accepted: Accep
     const peerIdentity = checkClient(chain[0] ?? new Uint8Array(), credentials.identity.trustDomain);
     const check = { chain, rootsPem: credentials.rootsPem, peerIs: 'client', atMs: Date.now() } as const;
     checkRevocation(check, peers.revocations());
-    peers.watch(session, check, () =>
-      open.cut('CERT_REVOKED', 'connection closed: peer certificate revoked by CRL'),
-    );
+    peers.watch(session, check, () => open.cut(REVOKED.flag, REVOKED.error));
+    session.once('broken', (error) => {
+      const failure = { owner: scope.name, kind: 'inbound-hbone', source: accepted.remote } as const;
+      handlers.handshakeFailed({ ...failure, flag: 'H2_HANDSHAKE_FAILURE', error });
+    });
     serveSession(deps, scope, { session, peerIdentity, addresses: accepted, connectionIds: open.connections });
     session.accept();
   } catch (error) {

@@ -13,6 +13,7 @@ import type {
   HboneSessionKey,
 } from '../port.ts';
 import type { Dialer } from '../typescript/dialer.ts';
+import { REVOKED } from '../typescript/failure.ts';
 import type { OwnerScope } from '../typescript/owner-scope.ts';
 import type { PeerWatch } from '../typescript/peer-watch.ts';
 import { ioErrorText } from '../typescript/system-error.ts';
@@ -90,6 +91,7 @@ export class TunnelDial {
       const inner = await this.#openSession(thread, { carrier: outer }, key, innerExpectedIdentities);
       const end = await this.#connect(inner, innerConnect, { connection, socket });
       inner.close();
+      if (lease.session.isRevoked) connection.cut(REVOKED.flag, REVOKED.error);
       if (typeof end === 'string') throw new StreamRefusedError(new Error(end));
       return end;
     } catch (error) {
@@ -114,6 +116,7 @@ export class TunnelDial {
     connection.handOver(() => threads.cut(session.thread, connection.id));
     const end = await ending;
     connection.takeBack();
+    if (session.isRevoked) connection.cut(REVOKED.flag, REVOKED.error);
     if (end.kind === 'ended') return end;
     socket.fd = end.fd;
     return end.reason;
@@ -129,11 +132,9 @@ export class TunnelDial {
   async #dialSession(scope: Scope, key: HboneSessionKey): Promise<NativeSession> {
     // the dial is shared by all who wait for it: none of their signals may end it
     const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
-    const fd = await this.#deps.dialer
-      .dialDescriptor(scope.netns, { to: key.peer }, signal)
-      .catch((error: unknown) => {
-        throw new MeshError('ERR_DIAL', dialErrorText(error, key), { cause: error });
-      });
+    const fd = await this.#deps.dialer.dialDescriptor(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
+      throw new MeshError('ERR_DIAL', dialErrorText(error, key), { cause: error });
+    });
     return this.#openSession(this.#deps.threads.pickThread(), { fd }, key, key.expectedIdentities);
   }
 
@@ -160,9 +161,13 @@ export class TunnelDial {
       const check = { chain, rootsPem: credentials.rootsPem, peerIs: 'server', atMs: Date.now() } as const;
       checkRevocation(check, peers.revocations());
       if (session.destroyed) throw new MeshError('ERR_HBONE_DIAL', 'the session closed while it was opened');
-      peers.watch(session, check);
-      session.accept();
-      return session;
+      const opened = session;
+      peers.watch(opened, check, () => {
+        opened.isRevoked = true;
+      });
+      opened.accept();
+      await opened.settled;
+      return opened;
     } catch (error) {
       if (session) session.destroy();
       else if ('fd' in over) closeFd(over.fd);
