@@ -7,6 +7,7 @@ import {
   type EngineOptions,
   type InboundDecision,
   type ListenerKind,
+  NativeEngine,
   type OutboundDecision,
   type TlsCredentials,
   TypescriptEngine,
@@ -14,6 +15,7 @@ import {
 
 /** What the parent sends. */
 export interface NodeOrder {
+  readonly engine: { readonly name: 'typescript' | 'native'; readonly threads?: number };
   readonly kind: ListenerKind;
   readonly credentials: TlsCredentials;
   readonly decision: OutboundDecision | InboundDecision;
@@ -31,7 +33,7 @@ const OPTIONS: EngineOptions = {
 };
 
 process.once('message', async (message) => {
-  const { kind, credentials, decision } = message as NodeOrder; // sent by engine.ts
+  const { engine: which, kind, credentials, decision } = message as NodeOrder; // sent by engine.ts
   const handlers: EngineHandlers = {
     decideOutbound: async () => decision as OutboundDecision,
     decideInboundPlain: async () => decision as InboundDecision,
@@ -44,7 +46,10 @@ process.once('message', async (message) => {
     handshakeFailed: ({ error }) => console.error(error),
     socketsOpen: () => {},
   };
-  const engine = new TypescriptEngine(handlers, OPTIONS);
+  const engine =
+    which.name === 'native'
+      ? new NativeEngine(handlers, { ...OPTIONS, threads: which.threads ?? 1 })
+      : new TypescriptEngine(handlers, OPTIONS);
   const listener = await engine.listen({
     kind,
     owner: 'bench',

@@ -1,7 +1,7 @@
 /**
  * What a pair of engines costs, in one run against direct connections on loopback: bulk by iperf3, keep-alive requests
  * and a connection per request by wrk. Each engine and the application are processes of their own.
- * Usage: `node bench/engine.ts [seconds per figure]`
+ * Usage: `node bench/engine.ts [seconds per figure] [typescript|native] [threads of the native engine]`
  */
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,7 +22,10 @@ const CLIENT: Identity = { trustDomain: 'cluster.local', namespace: 'bench', ser
 const SERVER: Identity = { ...CLIENT, serviceAccount: 'server' };
 
 /** Measures and returns the figures; everything started is ended. */
-export async function measureEngines(seconds: number): Promise<readonly Figure[]> {
+export async function measureEngines(
+  seconds: number,
+  engine: NodeOrder['engine'] = { name: 'typescript' },
+): Promise<readonly Figure[]> {
   await using children = new Children();
   const authority = await CertificateAuthority.ephemeral({ trustDomain: 'cluster.local', clock: systemClock });
   const signal = new AbortController().signal;
@@ -33,11 +36,13 @@ export async function measureEngines(seconds: number): Promise<readonly Figure[]
   /** The way through two engines to a port on loopback. */
   const tunnelTo = async (port: number): Promise<number> => {
     const inbound = await children.engine({
+      engine,
       kind: 'inbound-hbone',
       credentials: plain(serverCertificate),
       decision: { action: 'forward', to: loopback(port) },
     });
     return children.engine({
+      engine,
       kind: 'outbound',
       credentials: plain(clientCertificate),
       decision: {
@@ -163,6 +168,8 @@ function plain({
 }
 
 if (import.meta.main) {
-  const figures = await measureEngines(Number(process.argv[2] ?? 3));
+  const [seconds = 3, name = 'typescript', threads = 1] = process.argv.slice(2);
+  if (name !== 'typescript' && name !== 'native') throw new Error(`no engine is named ${name}`);
+  const figures = await measureEngines(Number(seconds), { name, threads: Number(threads) });
   console.log(formatReport({ date: new Date().toISOString(), kernel: release(), cpus: 0, figures }));
 }
