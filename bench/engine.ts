@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -58,8 +59,20 @@ export async function measureEngines(
     });
   };
   const figures: Figure[] = [];
-  const measure = async (name: string, unit: string, ports: [number, number], by: (port: number) => Promise<number>) =>
-    figures.push({ name, unit, direct: await by(ports[0]), mesh: await by(ports[1]), better: 'more' });
+  const measure = async (
+    name: string,
+    unit: string,
+    ports: [number, number],
+    by: (port: number) => Promise<number>,
+  ) => {
+    const direct = await by(ports[0]);
+    const before = children.engineCpuUs();
+    const mesh = await by(ports[1]);
+    const cpuUs = children.engineCpuUs() - before;
+    const [per, count] = unit === 'Gbit/s' ? ['MB', mesh * 125 * seconds] : ['request', mesh * seconds];
+    figures.push({ name, unit, direct, mesh, better: 'more' });
+    figures.push({ name: '  CPU of the pair', unit: `us/${per}`, mesh: cpuUs / count, better: 'less' });
+  };
 
   const iperfPort = await children.iperf();
   const bulk: [number, number] = [iperfPort, await tunnelTo(iperfPort)];
@@ -80,8 +93,22 @@ export async function measureEngines(
 class Children implements AsyncDisposable {
   readonly #children: ChildProcess[] = [];
 
+  readonly #engines: number[] = [];
+
   async engine(order: NodeOrder): Promise<number> {
-    return this.#start('engine-node.ts', order);
+    const port = await this.#start('engine-node.ts', order);
+    this.#engines.push(this.#children.at(-1)?.pid ?? 0);
+    return port;
+  }
+
+  /** CPU time that all engines have used so far, of user and system, in microseconds to 10 ms. */
+  engineCpuUs(): number {
+    let ticks = 0;
+    for (const pid of this.#engines) {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      ticks += Number(fields[11]) + Number(fields[12]);
+    }
+    return ticks * 10_000;
   }
 
   program(name: string): Promise<number> {
