@@ -50,6 +50,7 @@ rmSync(join(dist, 'native'), { recursive: true });
 for (const file of ['native/bpf/build/capture.o', 'native/cni-plugin/build/istio-cni']) {
   cpSync(join(root, file), join(dist, file));
 }
+cpSync(join(root, 'native/engine/build/engine.node'), join(dist, 'native/engine/build/engine.node'));
 
 const { name, version, description, license, engines, dependencies } = readPackage(root);
 writePackage(dist, {

@@ -13,7 +13,7 @@ kernel=$(uname -r); major=${kernel%%.*}; minor=${kernel#*.}; minor=${minor%%[!0-
 [ "$major" -gt 5 ] || { [ "$major" -eq 5 ] && [ "$minor" -ge 15 ]; } || fail "kernel $kernel is too old; eBPF capture needs 5.15 or newer."
 [ -e /proc/self/ns/net ] || fail "this kernel has no network namespaces."
 
-packages="gcc g++ make pkg-config clang llvm bpftool libbpf-dev libssl-dev libjansson-dev linux-libc-dev
+packages="gcc g++ make pkg-config clang llvm bpftool libbpf-dev libssl-dev libnghttp2-dev libjansson-dev linux-libc-dev
   iproute2 nftables iptables ipset conntrack tcpdump iperf3 wrk openssl procps util-linux curl python3 ca-certificates
   containernetworking-plugins $*"
 missing=""

@@ -9,6 +9,7 @@ test('the defaults', (t) => {
   const config = parse();
   t.like(config, {
     mode: 'shared',
+    engine: 'typescript',
     mark: 1337,
     inpodSocket: '/var/run/ztunnel/ztunnel.sock',
     adminPort: 15_000,

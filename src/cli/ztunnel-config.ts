@@ -35,8 +35,14 @@ export interface PodConfig {
   readonly serviceAccount: string;
 }
 
+export type EngineName = 'typescript' | 'native';
+
 export interface ZtunnelConfig {
   readonly mode: 'shared' | 'dedicated';
+  /** Which engine moves the bytes. */
+  readonly engine: EngineName;
+  /** Threads of the native engine. */
+  readonly engineThreads: number;
   readonly proxyEnabled: boolean;
   /** Set in dedicated mode. */
   readonly dedicatedPod: PodConfig | undefined;
@@ -156,6 +162,8 @@ export function parseZtunnelConfig(env: Env, files: ConfigFiles): ZtunnelConfig 
     poolIdleTimeoutMs: read.optional('POOL_UNUSED_RELEASE_TIMEOUT', asDurationMs, 300_000),
     streamWindowBytes: read.optional('HTTP2_STREAM_WINDOW_SIZE', asPositiveInt, 4 * MIB),
     connectionWindowBytes: read.optional('HTTP2_CONNECTION_WINDOW_SIZE', asPositiveInt, 16 * MIB),
+    engine: read.optional('CULVERT_ENGINE', asEngine, 'typescript'),
+    engineThreads: read.optional('CULVERT_ENGINE_THREADS', asPositiveInt, 1),
     frameSizeBytes: read.optional('HTTP2_FRAME_SIZE', asPositiveInt, MIB),
     drainMs: read.optional('CONNECTION_TERMINATION_DEADLINE', asDurationMs, drainFromGrace(read)),
     preferredServiceNamespace: text('PREFERED_SERVICE_NAMESPACE'),
@@ -309,6 +317,11 @@ const asMode: Parse<ZtunnelConfig['mode']> = (text) => {
   const mode = text.toLowerCase();
   if (mode === 'shared' || mode === 'dedicated') return mode;
   throw new Error('expected shared or dedicated');
+};
+
+const asEngine: Parse<EngineName> = (text) => {
+  if (text === 'typescript' || text === 'native') return text;
+  throw new Error('expected typescript or native');
 };
 
 const asPod: Parse<PodConfig> = (text) => {

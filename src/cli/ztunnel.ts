@@ -17,7 +17,7 @@ import type { Logger } from '../core/logger.ts';
 import { type MetricsRegistry, newMetricsRegistry } from '../core/metrics.ts';
 import { serveMetrics } from '../core/metrics-server.ts';
 import { systemClock } from '../core/system-clock.ts';
-import { TypescriptEngine } from '../engine/index.ts';
+import { type EngineOptions, NativeEngine, TypescriptEngine } from '../engine/index.ts';
 import { ILLEGAL_PORTS, SOURCE_PRESERVING_MARK } from '../model/ports.ts';
 import { CertificateCache, RevocationFile, RevocationLists, SigningClient } from '../pki/index.ts';
 import { ADDRESS_TYPE, addressSubscription, authorizationSubscription, DiscoveryClient } from '../xds/index.ts';
@@ -243,8 +243,8 @@ async function startTunnel({
     state,
     demand,
     credentials: (identity, signal) => certificates.get(identity, signal),
-    makeEngine: (handlers) =>
-      new TypescriptEngine(handlers, {
+    makeEngine: (handlers) => {
+      const options: EngineOptions = {
         maxStreamsPerSession: config.maxStreamsPerSession,
         poolIdleTimeoutMs: config.poolIdleTimeoutMs,
         connectTimeoutMs: 10_000,
@@ -256,7 +256,11 @@ async function startTunnel({
         keepalive: config.keepalive,
         userTimeout: config.userTimeout,
         revocations: () => (crl ? crl.current : RevocationLists.none),
-      }),
+      };
+      return config.engine === 'native'
+        ? new NativeEngine(handlers, { ...options, threads: config.engineThreads })
+        : new TypescriptEngine(handlers, options);
+    },
     lookup: systemLookup(),
     registry,
     clock: systemClock,
