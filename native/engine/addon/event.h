@@ -14,7 +14,7 @@ enum class EventKind : uint8_t {
   kSettings = 2,       // n: the peer's limit of streams
   kGoaway = 3,
   kStream = 4,       // id of a new stream, a: session; text: method, list: authority, then header names and values
-  kEstablished = 5,  // list: response headers; only for streams that carry a session
+  kEstablished = 5,  // a CONNECT was answered 200; list: response headers
   kRefused = 6,      // n: descriptor, given back; text: why
   kEnded = 7,        // a: received, b: sent; n: detail of the cause; cause; list: response headers
   kProgress = 8,     // a: received, b: sent, since the last report

@@ -48,13 +48,9 @@ void Stream::answered() {
     end(EndCause::kStatus, status);
     return;
   }
-  if (plain_) {
-    phase = StreamPhase::kJoined;
-    session->resume(*this);
-    return;
-  }
-  phase = StreamPhase::kParked;
   worker_.emit({.kind = EventKind::kEstablished, .id = id_, .list = headers});
+  phase = plain_ ? StreamPhase::kJoined : StreamPhase::kParked;
+  if (plain_) session->resume(*this);
 }
 
 void Stream::settle() {

@@ -53,7 +53,7 @@ export class EngineThreads {
   readonly #count: number;
   readonly #sessions = new Map<number, SessionEvents>();
   readonly #ends = new Map<number, (end: StreamEnd) => void>();
-  readonly #established = new Map<number, () => void>();
+  readonly #established = new Map<number, (headers: Readonly<Record<string, string>>) => void>();
   readonly #onProgress: (id: number, received: number, sent: number) => void;
   #lastId = 0;
   #nextThread = 0;
@@ -131,8 +131,8 @@ export class EngineThreads {
     return end;
   }
 
-  /** Resolves when a stream that was ordered without a descriptor is answered 200; never when it is not. */
-  established(id: number): Promise<void> {
+  /** Resolves with the headers when a CONNECT is answered 200; never when it is not. */
+  established(id: number): Promise<Readonly<Record<string, string>>> {
     return new Promise((resolve) => {
       this.#established.set(id, resolve);
     });
@@ -203,7 +203,7 @@ export class EngineThreads {
         this.#onEnd(id, { kind: 'refused', fd: n, reason: text });
         return;
       case EVENT.established:
-        this.#established.get(id)?.();
+        this.#established.get(id)?.(unflatten(texts));
         this.#established.delete(id);
         return;
       case EVENT.handshake:

@@ -75,6 +75,7 @@ async function openSession(deps: HboneServiceDeps, scope: Scope, accepted: Accep
     session.accept();
   } catch (error) {
     const { flag, error: text } = toFailure(error);
+    if (flag === 'CERT_REVOKED') handlers.peerRevoked?.('inbound-hbone');
     handlers.handshakeFailed({ owner: scope.name, kind: 'inbound-hbone', source: accepted.remote, flag, error: text });
     if (session) {
       session.destroy();

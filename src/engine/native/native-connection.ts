@@ -10,14 +10,14 @@ import type { ConnectionId, ConnectionOutcome, EngineHandlers, ResponseFlag } fr
 export class NativeConnection {
   readonly id: ConnectionId;
   readonly owner: string;
-  readonly #handlers: Pick<EngineHandlers, 'opened' | 'closed'>;
+  readonly #handlers: Pick<EngineHandlers, 'opened' | 'established' | 'closed'>;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
   #cutThread: (() => void) | undefined;
   #cut: { readonly flag: ResponseFlag; readonly error: string } | undefined;
   #ended = false;
 
-  constructor(id: ConnectionId, owner: string, handlers: Pick<EngineHandlers, 'opened' | 'closed'>) {
+  constructor(id: ConnectionId, owner: string, handlers: Pick<EngineHandlers, 'opened' | 'established' | 'closed'>) {
     this.id = id;
     this.owner = owner;
     this.#handlers = handlers;
@@ -45,6 +45,10 @@ export class NativeConnection {
 
   opened(): void {
     this.#handlers.opened(this.id);
+  }
+
+  established(responseHeaders: Readonly<Record<string, string>>): void {
+    if (!this.#ended) this.#handlers.established?.(this.id, responseHeaders);
   }
 
   abort(): void {

@@ -4,6 +4,7 @@ import { errnoName, errorMessage, MeshError } from '../../core/errors.ts';
 import { checkRevocation, checkServer, StreamRefusedError } from '../../hbone/index.ts';
 import { identityUri } from '../../model/identity.ts';
 import { formatIpPort } from '../../model/ip.ts';
+import { PeerRevokedError } from '../../pki/index.ts';
 import type {
   EngineHandlers,
   EngineOptions,
@@ -24,7 +25,7 @@ import { toError } from './stream-outcome.ts';
 import type { TlsContexts } from './tls-contexts.ts';
 
 export interface TunnelDialDeps {
-  readonly handlers: Pick<EngineHandlers, 'credentials'>;
+  readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;
   readonly options: EngineOptions;
   readonly threads: EngineThreads;
   readonly dialer: Dialer;
@@ -76,7 +77,7 @@ export class TunnelDial {
     const { thread } = lease.session;
     const outer = threads.nextId();
     const cutOuter = () => threads.cut(thread, outer);
-    const established = threads.established(outer);
+    const established = threads.established(outer).then(() => undefined);
     const outerEnd = threads.connect(thread, outer, { session: lease.session.id, fd: -1, ...connect });
     void outerEnd.then(() => lease[Symbol.dispose]());
     signal.addEventListener('abort', cutOuter, { once: true });
@@ -114,6 +115,7 @@ export class TunnelDial {
     socket.fd = -1;
     const ending = threads.connect(session.thread, connection.id, { session: session.id, fd, ...connect });
     connection.handOver(() => threads.cut(session.thread, connection.id));
+    void threads.established(connection.id).then((responseHeaders) => connection.established(responseHeaders));
     const end = await ending;
     connection.takeBack();
     if (session.isRevoked) connection.cut(REVOKED.flag, REVOKED.error);
@@ -133,7 +135,7 @@ export class TunnelDial {
     // the dial is shared by all who wait for it: none of their signals may end it
     const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
     const fd = await this.#deps.dialer.dialDescriptor(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
-      throw new MeshError('ERR_DIAL', dialErrorText(error, key), { cause: error });
+      throw dialError(error, key);
     });
     return this.#openSession(this.#deps.threads.pickThread(), { fd }, key, key.expectedIdentities);
   }
@@ -169,6 +171,7 @@ export class TunnelDial {
       await opened.settled;
       return opened;
     } catch (error) {
+      if (error instanceof PeerRevokedError) handlers.peerRevoked?.('outbound');
       if (session) session.destroy();
       else if ('fd' in over) closeFd(over.fd);
       throw error instanceof MeshError ? error : new MeshError('ERR_IDENTITY', errorMessage(error), { cause: error });
@@ -176,9 +179,10 @@ export class TunnelDial {
   }
 }
 
-function dialErrorText(error: unknown, { peer }: HboneSessionKey): string {
-  if (errnoName(error) !== 'ETIMEDOUT') return ioErrorText(error);
-  return `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
+function dialError(cause: unknown, { peer }: HboneSessionKey): MeshError {
+  if (errnoName(cause) !== 'ETIMEDOUT') return new MeshError('ERR_DIAL', ioErrorText(cause), { cause });
+  const text = `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
+  return new MeshError('ERR_DIAL_TIMEOUT', text, { cause });
 }
 
 function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
