@@ -47,10 +47,13 @@ for (const folder of ['ebpf-loader-ts', 'netns']) {
   writePackage(target, { name, version, description, license, type: 'module', exports: { '.': './src/index.js' } });
 }
 rmSync(join(dist, 'native'), { recursive: true });
-for (const file of ['native/bpf/build/capture.o', 'native/cni-plugin/build/istio-cni']) {
+for (const file of [
+  'native/bpf/build/capture.o',
+  'native/cni-plugin/build/istio-cni',
+  'native/engine/build/engine.node',
+]) {
   cpSync(join(root, file), join(dist, file));
 }
-cpSync(join(root, 'native/engine/build/engine.node'), join(dist, 'native/engine/build/engine.node'));
 
 const { name, version, description, license, engines, dependencies } = readPackage(root);
 writePackage(dist, {
