@@ -54,6 +54,8 @@ export interface Informer<T extends KubeObject> {
 export interface WatchOptions {
   /** Only objects with this `spec.nodeName` (pods). */
   readonly nodeName?: string;
+  /** Only objects of this name, in every namespace. */
+  readonly name?: string;
 }
 
 /** JSON merge patch (RFC 7396). */

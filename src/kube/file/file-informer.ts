@@ -1,4 +1,4 @@
-/** The view of one kind over the object store, perhaps only of one node's objects. */
+/** The view of one kind over the object store, perhaps only of one node's objects or of one name. */
 import type { NamespacedName } from '../../model/address.ts';
 import type { Informer, KubeObject, WatchOptions } from '../port.ts';
 import { type KindKey, keyText, type ObjectKey } from './object-key.ts';
@@ -11,15 +11,15 @@ export class FileInformer implements Informer<KubeObject> {
   readonly synced: Promise<void> = Promise.resolve();
   readonly #kind: KindKey;
   readonly #store: ObjectStore;
-  readonly #nodeName: string | undefined;
+  readonly #options: WatchOptions;
   readonly #listeners = new Set<Listener>();
   readonly #present = new Set<string>();
   #cached: readonly KubeObject[] | undefined;
 
-  constructor(kind: KindKey, store: ObjectStore, { nodeName }: WatchOptions) {
+  constructor(kind: KindKey, store: ObjectStore, options: WatchOptions) {
     this.#kind = kind;
     this.#store = store;
-    this.#nodeName = nodeName;
+    this.#options = options;
     for (const [text, object] of store.objects(kind)) if (this.#matches(object)) this.#present.add(text);
   }
 
@@ -66,7 +66,8 @@ export class FileInformer implements Informer<KubeObject> {
   }
 
   #matches(object: KubeObject): boolean {
-    if (this.#nodeName === undefined) return true;
-    return (object as { spec?: { nodeName?: unknown } }).spec?.nodeName === this.#nodeName;
+    const { nodeName, name } = this.#options;
+    if (name !== undefined && object.metadata.name !== name) return false;
+    return nodeName === undefined || (object as { spec?: { nodeName?: unknown } }).spec?.nodeName === nodeName;
   }
 }

@@ -62,7 +62,7 @@ export class FileSource implements KubeSource {
 
   informer<T extends KubeObject>(kind: GroupKind, options: WatchOptions = {}): Informer<T> {
     const key = kindKey(kind);
-    const id = `${key} ${options.nodeName ?? ''}`;
+    const id = `${key} ${options.nodeName ?? ''} ${options.name ?? ''}`;
     let informer = this.#informers.get(id);
     if (!informer) {
       informer = new FileInformer(key, this.#store, options);

@@ -14,9 +14,9 @@ import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { errnoName, errorMessage, MeshError } from '../../core/errors.ts';
 import type { NamespacedName } from '../../model/address.ts';
+import { composePatches } from '../merge-patch.ts';
 import type { GroupKind, KubeObject, KubeWriter, MergePatch } from '../port.ts';
 import type { FileSource } from './file-source.ts';
-import { composePatches } from './merge-patch.ts';
 import { kindKey, type ObjectKey, objectKeyOf } from './object-key.ts';
 import { keyPath, OVERLAY_FOLDER, objectPath, overlayKey, overlayPath, parseOverlay } from './overlay-file.ts';
 

@@ -9,9 +9,9 @@
  */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { mergeObject } from '../merge-patch.ts';
 import type { KubeObject } from '../port.ts';
 import type { LocatedObject, Manifest, ManifestProblem } from './manifest.ts';
-import { mergeObject } from './merge-patch.ts';
 import { type KindKey, keyText, type ObjectKey } from './object-key.ts';
 
 export interface Overlay {
