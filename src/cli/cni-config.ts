@@ -22,11 +22,12 @@ import {
 } from '../core/config-reader.ts';
 import { LogFilter } from '../core/log-filter.ts';
 import type { LogFormat } from '../core/log-writer.ts';
+import { type ProviderConfig, readProviderConfig } from './kube-provider.ts';
 
 export interface CniConfig {
   readonly agent: NodeAgentConfig;
-  /** Directory of Kubernetes YAML (ours). */
-  readonly resourceDir: string;
+  /** A directory of Kubernetes YAML (ours), or an API server. */
+  readonly provider: ProviderConfig;
   /** Undefined: the first that works (ours). */
   readonly backend: BackendName | undefined;
   /** Must be usable; others are not even probed with iptables (Istio's choice between the two variants). */
@@ -79,7 +80,7 @@ export function parseCniConfig(env: Env): CniConfig {
       // Long enough for the control plane to tell every tunnel on a busy mesh that a pod has left.
       lingerMs: read.optional('UNENROL_LINGER', asDurationMs, 1_000),
     },
-    resourceDir: read.required('RESOURCE_DIR', asString),
+    provider: readProviderConfig(read, env),
     backend: backend === 'auto' ? undefined : backend,
     iptablesVariant: read.optional<IptablesVariant | undefined>('FORCE_IPTABLES_BINARY', asVariant, undefined),
     podsCgroup,

@@ -18,9 +18,8 @@ import type { Logger } from '../core/logger.ts';
 import { newMetricsRegistry } from '../core/metrics.ts';
 import { serveMetrics } from '../core/metrics-server.ts';
 import { systemClock } from '../core/system-clock.ts';
-import { FileSource, FileWriter } from '../kube/index.ts';
-import { checkObject } from '../schema/index.ts';
 import { type CniConfig, parseCniConfig } from './cni-config.ts';
+import { openProvider } from './kube-provider.ts';
 
 /** Runs until `signal` aborts. Resolves with the exit code: 0 after an orderly end, 1 when the agent cannot start. */
 export async function runCni(env: Env, signal: AbortSignal): Promise<number> {
@@ -45,13 +44,13 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   const ready = { agent: false, installer: false };
   scope.use(await serveMetrics({ host: '::', port: config.metricsPort }, registry));
   scope.use(await serveHealth(config.healthPort, () => ready.agent && ready.installer));
-  const source = scope.use(
-    await FileSource.open({ directory: config.resourceDir, log: log.child('watch'), check: checkObject }),
+  const manager = `culvert-cni-${config.agent.nodeName}`;
+  const { source, writer } = scope.use(
+    await openProvider(config.provider, { manager, ownConditions: [], log: log.child('watch') }),
   );
   const backends = scope.use(await BackendChoice.open(makeBackends(config, log), config.backend, log));
   const deps = {
-    ...{ source, backends, metrics, log, clock: systemClock, run: runCommand },
-    writer: new FileWriter({ source, manager: `culvert-cni-${config.agent.nodeName}` }),
+    ...{ source, writer, backends, metrics, log, clock: systemClock, run: runCommand },
   };
   const agent = scope.use(
     await startNodeAgent({ ...config.agent, iptablesVariant: config.iptablesVariant }, deps, signal),

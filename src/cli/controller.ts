@@ -1,11 +1,14 @@
 /**
- * `culvert controller`: the control plane over a directory of resources.
+ * `culvert controller`: the control plane over a directory of resources or an API server.
  *
  * Environment
- *  - RESOURCE_DIR: the directory of YAML (required).
- *  - CA_DIR: keeps the certificate authority; a self-made one leaves its root in `root-cert.pem` there (required).
- *  - TOKENS_FILE: static tokens, see `StaticTokens` (required). CACERTS_DIR: the operator's authority, default
- *    `/etc/cacerts`. ROOT_CERT_FILE: where to write the root certificates besides.
+ *  - RESOURCE_DIR: the directory of YAML. Without it: the API server of KUBECONFIG, else of the own cluster.
+ *  - CA_DIR: keeps the certificate authority; a self-made one leaves its root in `root-cert.pem` there. Required with
+ *    RESOURCE_DIR; else the Secret `istio-ca-secret` keeps it.
+ *  - TOKENS_FILE: static tokens, see `StaticTokens`. Required with RESOURCE_DIR; else the API server reviews tokens.
+ *    TOKEN_AUDIENCES: what they must be good for, default `istio-ca`.
+ *  - CACERTS_DIR: the operator's authority, default `/etc/cacerts`. ROOT_CERT_FILE: where to write the root
+ *    certificates besides.
  *  - LISTEN_HOST (default `::`), LISTEN_PORT (15012), METRICS_PORT (15014), READY_PORT (8080); 0 takes any free port,
  *    PORTS_FILE tells which, as JSON, once ready.
  *  - SERVER_NAMES: more names and addresses for the serving certificate, separated by commas.
@@ -13,19 +16,35 @@
  *    AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY, PILOT_AUTO_ALLOW_WAYPOINT_POLICY: as in Istio.
  *    LOG_FILTER (`info`), LOG_FORMAT (plain or json).
  */
+import assert from 'node:assert/strict';
 import { rename, writeFile } from 'node:fs/promises';
-import { type ControllerOptions, DEFAULT_MESH_SETTINGS, StaticTokens, startController } from '../controller/index.ts';
+import {
+  type ControllerOptions,
+  DEFAULT_MESH_SETTINGS,
+  OWN_CONDITION_TYPES,
+  StaticTokens,
+  secretCaKeeper,
+  startController,
+  TokenReviews,
+} from '../controller/index.ts';
 import { asBoolean, asPort, asString, ConfigReader, type Env } from '../core/config-reader.ts';
 import { errorMessage } from '../core/errors.ts';
 import { fileSink, LogWriter } from '../core/log-writer.ts';
+import type { Logger } from '../core/logger.ts';
 import { systemClock } from '../core/system-clock.ts';
-import { FileSource, FileWriter } from '../kube/index.ts';
+import type { Authenticator } from '../model/caller.ts';
 import { canonicalIp } from '../model/ip.ts';
 import { CONTROL_PLANE_PORT } from '../model/ports.ts';
+import type { CaKeeper } from '../pki/index.ts';
+import { type KubeProvider, openProvider, type ProviderConfig, readProviderConfig } from './kube-provider.ts';
 
 export interface ControllerConfig extends ControllerOptions {
-  readonly resourceDir: string;
-  readonly tokensFile: string;
+  readonly provider: ProviderConfig;
+  /** Undefined: a Secret of the cluster. */
+  readonly caDir: string | undefined;
+  /** Undefined: tokens are reviewed by the API server. */
+  readonly tokensFile: string | undefined;
+  readonly tokenAudiences: readonly string[];
   readonly portsFile: string;
   readonly logFilter: string;
   readonly logFormat: 'plain' | 'json';
@@ -40,10 +59,16 @@ export function parseControllerConfig(env: Env): ControllerConfig {
   const defaults = DEFAULT_MESH_SETTINGS;
   const rootNamespace = read.optional('POD_NAMESPACE', asString, defaults.rootNamespace);
   const serverNames = read.optional('SERVER_NAMES', asList, []);
+  const provider = readProviderConfig(read, env);
+  const neededByDirectory = (name: string): string | undefined =>
+    provider.kind === 'directory'
+      ? read.required(name, asString)
+      : read.optional<string | undefined>(name, asString, undefined);
   return read.done({
-    resourceDir: read.required('RESOURCE_DIR', asString),
-    caDir: read.required('CA_DIR', asString),
-    tokensFile: read.required('TOKENS_FILE', asString),
+    provider,
+    caDir: neededByDirectory('CA_DIR'),
+    tokensFile: neededByDirectory('TOKENS_FILE'),
+    tokenAudiences: read.optional('TOKEN_AUDIENCES', asList, ['istio-ca']),
     rootCertFile: read.optional<string | undefined>('ROOT_CERT_FILE', asString, undefined),
     pluggedCaDir: read.optional('CACERTS_DIR', asString, '/etc/cacerts'),
     host: read.optional('LISTEN_HOST', asString, '::'),
@@ -75,18 +100,18 @@ export async function runController(env: Env, signal: AbortSignal): Promise<numb
   const config = parseControllerConfig(env);
   const { logger: log } = new LogWriter({ format: config.logFormat, filter: config.logFilter, sink: fileSink(2) });
   try {
-    await using source = await FileSource.open({ directory: config.resourceDir, log: log.child('kube') });
-    const writer = new FileWriter({ source, manager: 'culvert-controller' });
-    const { trustDomain, clusterId } = config.settings;
-    const authenticator = new StaticTokens({ file: config.tokensFile, trustDomain, clusterId, log: log.child('auth') });
+    await using provider = await openProvider(config.provider, {
+      manager: 'culvert-controller',
+      ownConditions: OWN_CONDITION_TYPES,
+      log: log.child('kube'),
+    });
+    const { source, writer } = provider;
     await using controller = await startController(config, {
-      source,
-      writer,
-      applyObject: (object) => writer.applyObject(object),
-      problems: () => source.problems(),
-      authenticator,
-      clock: systemClock,
-      log,
+      ...{ source, writer, clock: systemClock, log },
+      applyObject: (object) => provider.applyObject(object),
+      problems: () => provider.problems(),
+      authenticator: makeAuthenticator(config, provider, log.child('auth')),
+      authority: authorityKeeper(config, provider),
     });
     if (config.portsFile !== '') await writePorts(config.portsFile, controller.ports);
     await aborted(signal);
@@ -96,6 +121,20 @@ export async function runController(env: Env, signal: AbortSignal): Promise<numb
     log.error('controller failed', { error: errorMessage(error) });
     return 1;
   }
+}
+
+function makeAuthenticator(config: ControllerConfig, { cluster }: KubeProvider, log: Logger): Authenticator {
+  const { trustDomain, clusterId } = config.settings;
+  if (config.tokensFile !== undefined)
+    return new StaticTokens({ file: config.tokensFile, trustDomain, clusterId, log });
+  assert(cluster, 'the configuration requires a token file where there is no API server');
+  return new TokenReviews({ review: cluster.review, audiences: config.tokenAudiences, trustDomain, clusterId, log });
+}
+
+function authorityKeeper({ caDir, settings }: ControllerConfig, { cluster }: KubeProvider): string | CaKeeper {
+  if (caDir !== undefined) return caDir;
+  assert(cluster, 'the configuration requires a folder where there is no API server');
+  return secretCaKeeper(cluster.objects, settings.rootNamespace);
 }
 
 async function writePorts(file: string, ports: ControllerOptions['ports']): Promise<void> {

@@ -11,10 +11,10 @@ import type { Logger } from '../core/logger.ts';
 import { serveMetrics } from '../core/metrics-server.ts';
 import type { KubeObject, KubeSource, KubeWriter, ManifestProblem } from '../kube/index.ts';
 import type { Authenticator } from '../model/caller.ts';
-import { addSigningService, CertificateAuthority } from '../pki/index.ts';
+import { addSigningService, type CaKeeper, CertificateAuthority } from '../pki/index.ts';
 import { addDiscoveryService, ResourceStore } from '../xds/index.ts';
 import { podNodeAuthorizer } from './auth/node-authorizer.ts';
-import { publishRoots, writeRootFile } from './ca/root-publisher.ts';
+import { publishRoots, ROOT_CONFIG_MAP, writeRootFile } from './ca/root-publisher.ts';
 import { controllerMetrics } from './controller-metrics.ts';
 import { debugAnswer } from './debug-pages.ts';
 import type { MeshSettings } from './mesh-settings.ts';
@@ -24,8 +24,6 @@ import { TranslationLoop } from './translation-loop.ts';
 
 export interface ControllerOptions {
   readonly settings: MeshSettings;
-  /** Keeps the certificate authority. */
-  readonly caDir: string;
   /** Where to write the root certificates besides. */
   readonly rootCertFile: string | undefined;
   /** Key material of the operator in the layout of `cacerts`; used when there is any. */
@@ -47,6 +45,8 @@ export interface ControllerDeps {
   readonly applyObject: (object: KubeObject) => Promise<void>;
   readonly problems: () => readonly ManifestProblem[];
   readonly authenticator: Authenticator;
+  /** Keeps the certificate authority: a folder, or another keeper. */
+  readonly authority: string | CaKeeper;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -60,11 +60,11 @@ const ROOT_CHECK_MS = 3_600_000;
 /** Resolves when everything is served. Rejects with ERR_CONFIG or ERR_SYSTEM; then nothing is left running. */
 export async function startController(options: ControllerOptions, deps: ControllerDeps): Promise<RunningController> {
   const { clock, log, source } = deps;
-  const { settings, caDir, rootCertFile, host } = options;
+  const { settings, rootCertFile, host } = options;
   const stack = new AsyncDisposableStack();
   try {
     const authority = await CertificateAuthority.open({
-      folder: caDir,
+      folder: deps.authority,
       ...(options.pluggedCaDir === undefined ? {} : { pluggedFolder: options.pluggedCaDir }),
       trustDomain: settings.trustDomain,
       clock,
@@ -113,15 +113,22 @@ export async function startController(options: ControllerOptions, deps: Controll
     loop.run();
     watch.onChange(() => loop.run());
 
-    const configMaps = watch.informer({ group: '', kind: 'ConfigMap' });
+    const configMaps = source.informer({ group: '', kind: 'ConfigMap' }, { name: ROOT_CONFIG_MAP });
     const namespaces = watch.informer({ group: '', kind: 'Namespace' });
     await Promise.all([configMaps.synced, namespaces.synced]);
     let publishing = Promise.resolve();
+    let scheduled = false;
     const publish = () => {
-      const roots = { namespaces, configMaps, apply: deps.applyObject, log };
-      publishing = publishing.then(() => publishRoots(authority.rootsPem, roots));
+      if (scheduled) return;
+      scheduled = true;
+      publishing = publishing.then(async () => {
+        await new Promise(setImmediate); // one pass for a burst of changes
+        scheduled = false;
+        await publishRoots(authority.rootsPem, { namespaces, configMaps, apply: deps.applyObject, log });
+      });
     };
-    stack.use(namespaces.subscribe(() => setImmediate(publish)));
+    stack.use(namespaces.subscribe(publish));
+    stack.use(configMaps.subscribe(publish));
     stack.defer(() => publishing);
     const renewal = setInterval(() => {
       authority.renewRootIfDue().then(

@@ -53,9 +53,9 @@ export async function readCaFiles(folder: string): Promise<CaMaterial | undefine
   );
 }
 
-/** Makes a self-signed root in `folder`, which must be missing or empty. Throws ERR_CONFIG when it cannot be written. */
-export async function createCaFiles(folder: string, trustDomain: string, nowMs: number): Promise<CaMaterial> {
-  const material = await selfSignedRoot(await PrivateKey.generate(), trustDomain, nowMs);
+/** Keeps a new set in `folder`, which must be missing or empty. Throws ERR_CONFIG when it cannot be written. */
+export async function createCaFiles(folder: string, make: () => Promise<CaMaterial>): Promise<CaMaterial> {
+  const material = await make();
   try {
     await mkdir(dirname(folder), { recursive: true });
     const fresh = await mkdtemp(`${folder}.new-`);

@@ -9,7 +9,8 @@
 import type { Clock } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
 import { ipBytes } from '../model/ip-bytes.ts';
-import { type CaMaterial, createCaFiles, readCaFiles, replaceRootFile, selfSignedRoot } from './ca-files.ts';
+import { type CaMaterial, readCaFiles, selfSignedRoot } from './ca-files.ts';
+import { type CaKeeper, folderCaKeeper } from './ca-keeper.ts';
 import { type Certificate, parseCertificate } from './certificate.ts';
 import { buildCertificate, type Signer, type SubjectNames } from './certificate-builder.ts';
 import { CERTIFICATE, parsePem, toPem } from './pem.ts';
@@ -27,8 +28,8 @@ const RENEW_FRACTION = 0.2;
 export interface CertificateAuthorityOptions {
   /** Files given by the operator; used when there are any. */
   readonly pluggedFolder?: string;
-  /** Where a self-made root is kept; made when missing. */
-  readonly folder: string;
+  /** Where a self-made root is kept: a folder, made when missing, or another keeper. */
+  readonly folder: string | CaKeeper;
   readonly trustDomain: string;
   readonly clock: Clock;
 }
@@ -43,14 +44,14 @@ export interface ServerCertificate {
 export class CertificateAuthority {
   readonly trustDomain: string;
   readonly #clock: Clock;
-  readonly #ownFolder: string | undefined;
+  readonly #keeper: CaKeeper | undefined;
   #material: CaMaterial;
   #certificate: Certificate;
 
-  private constructor(material: CaMaterial, options: Omit<CertificateAuthorityOptions, 'folder'>, ownFolder?: string) {
+  private constructor(material: CaMaterial, options: Omit<CertificateAuthorityOptions, 'folder'>, keeper?: CaKeeper) {
     this.trustDomain = options.trustDomain;
     this.#clock = options.clock;
-    this.#ownFolder = ownFolder;
+    this.#keeper = keeper;
     this.#material = material;
     this.#certificate = checkMaterial(material);
   }
@@ -60,8 +61,10 @@ export class CertificateAuthority {
     const plugged = options.pluggedFolder === undefined ? undefined : await readCaFiles(options.pluggedFolder);
     if (plugged) return new CertificateAuthority(plugged, options);
     const { folder, trustDomain, clock } = options;
-    const kept = (await readCaFiles(folder)) ?? (await createCaFiles(folder, trustDomain, clock.nowMs()));
-    const authority = new CertificateAuthority(kept, options, folder);
+    const keeper = typeof folder === 'string' ? folderCaKeeper(folder) : folder;
+    const make = async () => selfSignedRoot(await PrivateKey.generate(), trustDomain, clock.nowMs());
+    const kept = (await keeper.read()) ?? (await keeper.create(make));
+    const authority = new CertificateAuthority(kept, options, keeper);
     await authority.renewRootIfDue();
     return authority;
   }
@@ -108,17 +111,26 @@ export class CertificateAuthority {
 
   /**
    * Renews a self-made root in the last fifth of its life, with the same key, so that old and new certificates check
-   * against either. Call it now and then; answers whether it did. Plugged files are the operator's.
+   * against either; a root that another replica has renewed is taken over. Call it now and then; answers whether the
+   * root is another now. Plugged files are the operator's.
    */
   async renewRootIfDue(): Promise<boolean> {
+    const keeper = this.#keeper;
+    if (keeper === undefined) return false;
+    const kept = (await keeper.read()) ?? this.#material;
+    const taken = kept.rootsPem !== this.#material.rootsPem || kept.certPem !== this.#material.certPem;
+    if (taken) this.#use(kept);
     const { notBeforeMs, notAfterMs } = this.#certificate;
     const nowMs = this.#clock.nowMs();
-    if (this.#ownFolder === undefined || nowMs < notAfterMs - (notAfterMs - notBeforeMs) * RENEW_FRACTION) return false;
-    const material = await selfSignedRoot(this.#material.key, this.trustDomain, nowMs);
-    await replaceRootFile(this.#ownFolder, material);
-    this.#material = material;
-    this.#certificate = checkMaterial(material);
+    if (nowMs < notAfterMs - (notAfterMs - notBeforeMs) * RENEW_FRACTION) return taken;
+    this.#use(await keeper.replace(kept, await selfSignedRoot(this.#material.key, this.trustDomain, nowMs)));
     return true;
+  }
+
+  /** Changes nothing when the set does not fit together. */
+  #use(material: CaMaterial): void {
+    this.#certificate = checkMaterial(material);
+    this.#material = material;
   }
 
   #sign(publicKeyDer: Uint8Array, names: SubjectNames, lifetimeMs: number): { pem: string; notAfterMs: number } {

@@ -1,4 +1,6 @@
 /** Certificates: the authority, requests for signing, one certificate per identity, and checks of peers. */
+export type { CaMaterial } from './ca-files.ts';
+export { type CaKeeper, folderCaKeeper } from './ca-keeper.ts';
 export { type Certificate, certificateIdentities, parseCertificate, peerIdentities } from './certificate.ts';
 export {
   CertificateAuthority,

@@ -14,7 +14,8 @@ export interface RootPublisherDeps {
   readonly log: Logger;
 }
 
-const NAME = 'istio-ca-root-cert';
+/** The ConfigMap's name. */
+export const ROOT_CONFIG_MAP = 'istio-ca-root-cert';
 const KEY = 'root-cert.pem';
 
 /** Replaces the file whole, and only when it says something else. */
@@ -30,10 +31,12 @@ export async function publishRoots(rootsPem: string, deps: RootPublisherDeps): P
   for (const { metadata } of deps.namespaces.list()) {
     if (metadata.deletionTimestamp !== undefined) continue;
     const namespace = metadata.name;
-    const present = deps.configMaps.get({ namespace, name: NAME }) as { data?: Record<string, string> } | undefined;
+    const present = deps.configMaps.get({ namespace, name: ROOT_CONFIG_MAP }) as
+      | { data?: Record<string, string> }
+      | undefined;
     if (present?.data?.[KEY] === rootsPem) continue;
     const labels = { 'istio.io/config': 'true' };
-    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: NAME, namespace, labels } };
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: ROOT_CONFIG_MAP, namespace, labels } };
     try {
       await deps.apply({ ...object, data: { [KEY]: rootsPem } } as KubeObject);
     } catch (error) {

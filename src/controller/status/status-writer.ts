@@ -21,7 +21,7 @@ export interface StatusWriterDeps {
 }
 
 /** Conditions that nobody but this control plane writes: those of an earlier process are ours to take back. */
-const OWN_TYPES = [
+export const OWN_CONDITION_TYPES = [
   'istio.io/WaypointBound',
   'istio.io/WaypointMissing',
   'ZtunnelAccepted',
@@ -91,10 +91,10 @@ export class StatusWriter implements AsyncDisposable {
     const object = find(wanted.kind, wanted.key);
     if (!object) return true;
     const id = statusId(wanted);
-    const owned = this.#owned.get(id) ?? new Set<string>(OWN_TYPES);
+    const owned = this.#owned.get(id) ?? new Set<string>(OWN_CONDITION_TYPES);
     const patch = diffStatus(object, wanted, { owned, now: new Date(clock.nowMs()).toISOString() });
     for (const { type } of wanted.conditions) owned.add(type);
-    if (owned.size > OWN_TYPES.length) this.#owned.set(id, owned);
+    if (owned.size > OWN_CONDITION_TYPES.length) this.#owned.set(id, owned);
     if (!patch) return true;
     try {
       await writer.patchStatus(wanted.kind, wanted.key, patch);

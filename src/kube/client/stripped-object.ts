@@ -1,6 +1,7 @@
 /**
  * Objects without what nobody reads, so that memory follows the mesh and not the size of manifests.
- * What is kept of a pod is what `PodBody` names; values of secrets are never kept.
+ * What is kept of a pod is what `PodBody` names; values of secrets are never kept. Null means absent in Kubernetes, and
+ * is made so.
  */
 import type { KubeObject } from '../port.ts';
 
@@ -18,7 +19,7 @@ export function strippedObject(object: KubeObject): KubeObject {
     metadata: strippedMetadata(object.metadata as unknown as Fields),
   } as unknown as KubeObject;
   const keep = isCore(object) ? BY_KIND[object.kind] : undefined;
-  return keep ? keep(stripped as KubeObject & Fields) : stripped;
+  return withoutNulls(keep ? keep(stripped as KubeObject & Fields) : stripped) as KubeObject;
 }
 
 const BY_KIND: Readonly<Record<string, (object: KubeObject & Fields) => KubeObject>> = {
@@ -50,6 +51,21 @@ function strippedMetadata({ managedFields: _fields, annotations, ...metadata }: 
   if (annotations === undefined || annotations === null) return metadata;
   const { [LAST_APPLIED]: _applied, ...rest } = asFields(annotations);
   return { ...metadata, annotations: rest };
+}
+
+/** The same value where there is nothing to leave out. API servers bound how deep objects nest. */
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) {
+    const items = value.map(withoutNulls);
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  const entries = Object.entries(value);
+  const kept = entries
+    .filter(([, field]) => field !== null)
+    .map(([name, field]) => [name, withoutNulls(field)] as const);
+  const same = kept.length === entries.length && kept.every(([, field], index) => field === entries[index]?.[1]);
+  return same ? value : Object.fromEntries(kept);
 }
 
 function blankValues(data: unknown): Fields {
