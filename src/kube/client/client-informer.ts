@@ -39,9 +39,9 @@ export class ClientInformer implements Informer<KubeObject> {
   #pages: KubeObject[] = [];
   #markSynced: () => void = () => {};
 
-  constructor(kind: GroupKind, options: WatchOptions, deps: ClientInformerDeps) {
-    this.#kind = kind;
-    this.#versions = definitionOf(kind).versions;
+  constructor({ group, kind }: GroupKind, options: WatchOptions, deps: ClientInformerDeps) {
+    this.#kind = { group, kind };
+    this.#versions = definitionOf(this.#kind).versions;
     this.#selector = fieldSelector(options);
     this.#deps = deps;
     this.synced = new Promise((resolve) => {
