@@ -158,7 +158,19 @@ test('it publishes its root, its metrics and its readiness, and ends in order', 
 
 test('configuration that is missing is named, all of it', async (t) => {
   const { parseControllerConfig } = await import('../../src/cli/controller.ts');
-  const error = t.throws(() => parseControllerConfig({ LISTEN_PORT: 'x' }), { code: 'ERR_CONFIG' });
-  for (const name of ['RESOURCE_DIR', 'CA_DIR', 'TOKENS_FILE', 'LISTEN_PORT'])
-    t.regex(error?.message ?? '', new RegExp(name));
+  const namesAll = (env: Record<string, string>, names: readonly string[]) => {
+    const error = t.throws(() => parseControllerConfig(env), { code: 'ERR_CONFIG' });
+    for (const name of names) t.regex(error?.message ?? '', new RegExp(name));
+  };
+  namesAll({ LISTEN_PORT: 'x' }, ['RESOURCE_DIR', 'KUBECONFIG', 'LISTEN_PORT']);
+  namesAll({ RESOURCE_DIR: '/resources', LISTEN_PORT: 'x' }, ['CA_DIR', 'TOKENS_FILE', 'LISTEN_PORT']);
+});
+
+test('over an API server neither a folder for the authority nor a token file is needed', async (t) => {
+  const { parseControllerConfig } = await import('../../src/cli/controller.ts');
+  const inPod = parseControllerConfig({ KUBERNETES_SERVICE_HOST: '10.96.0.1', KUBERNETES_SERVICE_PORT: '6443' });
+  t.like(inPod.provider, { kind: 'cluster', location: { kind: 'in-cluster', host: '10.96.0.1', port: '6443' } });
+  t.deepEqual([inPod.caDir, inPod.tokensFile, inPod.tokenAudiences], [undefined, undefined, ['istio-ca']]);
+  const outside = parseControllerConfig({ KUBECONFIG: '/config', KUBERNETES_SERVICE_HOST: '10.96.0.1' });
+  t.like(outside.provider, { kind: 'cluster', location: { kind: 'kubeconfig', file: '/config' } });
 });
