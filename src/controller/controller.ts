@@ -56,6 +56,7 @@ export interface RunningController extends AsyncDisposable {
 }
 
 const ROOT_CHECK_MS = 3_600_000;
+const PUBLISH_RETRY_MS = 5_000;
 
 /** Resolves when everything is served. Rejects with ERR_CONFIG or ERR_SYSTEM; then nothing is left running. */
 export async function startController(options: ControllerOptions, deps: ControllerDeps): Promise<RunningController> {
@@ -124,9 +125,13 @@ export async function startController(options: ControllerOptions, deps: Controll
       publishing = publishing.then(async () => {
         await new Promise(setImmediate); // one pass for a burst of changes
         scheduled = false;
-        await publishRoots(authority.rootsPem, { namespaces, configMaps, apply: deps.applyObject, log });
+        const roots = { namespaces, configMaps, apply: deps.applyObject, log };
+        if (await publishRoots(authority.rootsPem, roots)) return;
+        clock.sleep(PUBLISH_RETRY_MS, stopping.signal).then(publish, () => undefined); // rejects at the end
       });
     };
+    const stopping = new AbortController();
+    stack.defer(() => stopping.abort());
     stack.use(namespaces.subscribe(publish));
     stack.use(configMaps.subscribe(publish));
     stack.defer(() => publishing);

@@ -26,8 +26,9 @@ export async function writeRootFile(path: string, rootsPem: string): Promise<voi
   await rename(`${path}.new`, path);
 }
 
-/** Writes the ConfigMap where it is missing or differs. A namespace that fails is tried again at the next call. */
-export async function publishRoots(rootsPem: string, deps: RootPublisherDeps): Promise<void> {
+/** Writes the ConfigMap where it is missing or differs. Answers false when a namespace failed: call it again. */
+export async function publishRoots(rootsPem: string, deps: RootPublisherDeps): Promise<boolean> {
+  let complete = true;
   for (const { metadata } of deps.namespaces.list()) {
     if (metadata.deletionTimestamp !== undefined) continue;
     const namespace = metadata.name;
@@ -40,7 +41,9 @@ export async function publishRoots(rootsPem: string, deps: RootPublisherDeps): P
     try {
       await deps.apply({ ...object, data: { [KEY]: rootsPem } } as KubeObject);
     } catch (error) {
+      complete = false;
       deps.log.warn('root certificates not published', { namespace, error: errorMessage(error) });
     }
   }
+  return complete;
 }
