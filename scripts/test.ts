@@ -1,6 +1,6 @@
 /**
  * Runs every suite with ava and prints what really ran. The last line is `N passed, N failed`: ava's own counts, with
- * every test that was skipped, and every file that ended early, counted as failed. Arguments are passed to ava.
+ * every test that was skipped, or never came to its end, counted as failed. Arguments are passed to ava.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -14,6 +14,7 @@ for await (const line of createInterface({ input: child.stdout })) {
     if (/# (SKIP|TODO)/i.test(line)) failed += 1;
     else passed += 1;
   } else if (/^not ok /.test(line)) failed += 1;
+  else failed += Number(/^# (\d+) tests? remaining in /.exec(line)?.[1] ?? 0);
   if (!/^# (tests|pass|skip|fail|todo)\b|^1\.\.|^TAP version/.test(line)) console.log(line);
 }
 const code = await new Promise<number>((resolve) => {

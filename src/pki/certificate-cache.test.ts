@@ -204,9 +204,11 @@ test('many askers of many identities end with one entry each', async (t) => {
 });
 
 test('before the first answer the state is Initializing', async (t) => {
-  const { cache } = await setUp(t);
+  const { cache, calls } = await setUp(t);
   cache.prefetch(id('a'));
   t.is(cache.status()[0]?.state, 'Initializing');
+  await settle();
+  await calls[0]?.finish();
 });
 
 test('a closed cache refuses and ends', async (t) => {
