@@ -97,7 +97,7 @@ async function play(stage: Stage): Promise<void> {
 }
 
 function invite(name: string): void {
-  const culvert = 'node src/cli/main.ts local';
+  const culvert = 'bin/culvert local';
   console.log(
     [
       '',
