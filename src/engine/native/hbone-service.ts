@@ -5,17 +5,17 @@
 import { type AcceptedSocket, closeFd } from 'culvert-netns';
 import { checkClient, checkRevocation } from '../../hbone/index.ts';
 import type { Identity } from '../../model/identity.ts';
+import { readHeaders } from '../connect-headers.ts';
+import type { ConnectionSet } from '../connection-set.ts';
+import type { Dialer } from '../dialer.ts';
+import { REVOKED, toFailure } from '../failure.ts';
+import { openListener } from '../listener.ts';
+import type { OwnerScope } from '../owner-scope.ts';
+import type { PeerWatch } from '../peer-watch.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, HboneStream, ListenerOptions } from '../port.ts';
-import type { Dialer } from '../typescript/dialer.ts';
-import { REVOKED, toFailure } from '../typescript/failure.ts';
-import { readHeaders } from '../typescript/hbone-stream.ts';
-import type { OwnerScope } from '../typescript/owner-scope.ts';
-import type { PeerWatch } from '../typescript/peer-watch.ts';
-import { openListener, toEngineListener } from '../typescript/plain-listener.ts';
-import type { SessionSet } from '../typescript/session-set.ts';
-import type { ConnectionTable } from './connection-table.ts';
+import type { SessionSet } from '../session-set.ts';
 import type { EngineThreads, StreamEnd } from './engine-threads.ts';
-import type { NativeConnection } from './native-connection.ts';
+import { NativeConnection } from './native-connection.ts';
 import { type IncomingStream, NativeSession } from './native-session.ts';
 import { endConnection } from './stream-outcome.ts';
 import type { TlsContexts } from './tls-contexts.ts';
@@ -29,7 +29,7 @@ export interface HboneServiceDeps {
   readonly threads: EngineThreads;
   readonly dialer: Dialer;
   readonly contexts: TlsContexts;
-  readonly connections: ConnectionTable;
+  readonly connections: ConnectionSet<NativeConnection>;
   readonly sessions: SessionSet;
   readonly peers: PeerWatch;
 }
@@ -38,10 +38,7 @@ type Scope = OwnerScope<NativeSession>;
 type Addresses = Pick<AcceptedSocket, 'remote' | 'local'>;
 
 export function listenHbone(deps: HboneServiceDeps, scope: Scope, options: ListenerOptions): EngineListener {
-  return toEngineListener(
-    scope,
-    openListener(scope.netns, options, (accepted) => void openSession(deps, scope, accepted)),
-  );
+  return openListener(scope, options, (accepted) => void openSession(deps, scope, accepted));
 }
 
 /** Owns the descriptor. Never rejects. */
@@ -103,7 +100,8 @@ function serveSession(
 ): void {
   session.on('stream', ({ id, method, authority, rawHeaders }: IncomingStream) => {
     const ending = deps.threads.ending(id);
-    void deps.connections.run(id, scope.name, async (connection) => {
+    const connection = new NativeConnection(id, scope.name, deps.handlers);
+    void deps.connections.run(connection, async () => {
       connectionIds.add(id);
       await serveStream(deps, scope, {
         connection,
@@ -153,7 +151,7 @@ async function serveStream(
       return;
     }
     connection.opened();
-    const fd = await dialer.dialDescriptor(netns, decision, connection.signal);
+    const fd = await dialer.dial(netns, decision, connection.signal);
     threads.serve(thread, id, fd, { headers: decision.responseHeaders, preamble: decision.preamble });
   } catch (error) {
     threads.answer(thread, id, UNAVAILABLE);

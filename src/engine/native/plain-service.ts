@@ -1,14 +1,14 @@
 /** Captured connections of one pod: accepts, asks, opens the next hop and hands both to a thread. */
 import { closeFd, resetOnClose, setSocketOptions } from 'culvert-netns';
 import { MeshError } from '../../core/errors.ts';
+import type { ConnectionSet } from '../connection-set.ts';
+import type { Dialer } from '../dialer.ts';
+import { toFailure } from '../failure.ts';
+import { acceptedOptions, openListener } from '../listener.ts';
+import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions, PlainConnection } from '../port.ts';
-import type { Dialer } from '../typescript/dialer.ts';
-import { toFailure } from '../typescript/failure.ts';
-import type { OwnerScope } from '../typescript/owner-scope.ts';
-import { acceptedOptions, openListener, toEngineListener } from '../typescript/plain-listener.ts';
-import type { ConnectionTable } from './connection-table.ts';
 import type { EngineThreads, StreamEnded } from './engine-threads.ts';
-import type { NativeConnection } from './native-connection.ts';
+import { NativeConnection } from './native-connection.ts';
 import type { NativeSession } from './native-session.ts';
 import { endConnection } from './stream-outcome.ts';
 import type { HeldSocket, TunnelDial } from './tunnel-dial.ts';
@@ -19,7 +19,7 @@ export interface PlainServiceDeps {
   readonly threads: EngineThreads;
   readonly dialer: Dialer;
   readonly tunnels: TunnelDial;
-  readonly connections: ConnectionTable;
+  readonly connections: ConnectionSet<NativeConnection>;
 }
 
 type Scope = OwnerScope<NativeSession>;
@@ -29,11 +29,12 @@ export function listenPlain(deps: PlainServiceDeps, scope: Scope, options: Liste
   const kind = options.kind === 'outbound' ? 'outbound' : 'inbound-plaintext';
   const accepted = acceptedOptions(deps.options);
   const hasOptions = Object.keys(accepted).length > 0;
-  const listener = openListener(scope.netns, options, ({ fd, remote: source, local, originalDestination = local }) => {
+  return openListener(scope, options, ({ fd, remote: source, local, originalDestination = local }) => {
     if (hasOptions) setSocketOptions(fd, accepted);
     handlers.socketsOpen(kind, 1);
+    const connection = new NativeConnection(threads.nextId(), scope.name, handlers);
     void connections
-      .run(threads.nextId(), scope.name, (connection) =>
+      .run(connection, () =>
         servePlain(deps, scope, {
           connection,
           socket: { fd },
@@ -42,7 +43,6 @@ export function listenPlain(deps: PlainServiceDeps, scope: Scope, options: Liste
       )
       .finally(() => handlers.socketsOpen(kind, -1));
   });
-  return toEngineListener(scope, listener);
 }
 
 /** Never rejects: what goes wrong is told by the connection's end. */
@@ -99,10 +99,10 @@ async function forward(
   }: {
     readonly connection: NativeConnection;
     readonly socket: HeldSocket;
-    readonly decision: Parameters<Dialer['dialDescriptor']>[1] & { readonly preamble?: Uint8Array };
+    readonly decision: Parameters<Dialer['dial']>[1] & { readonly preamble?: Uint8Array };
   },
 ): Promise<StreamEnded> {
-  const upstream = await dialer.dialDescriptor(netns, decision, connection.signal);
+  const upstream = await dialer.dial(netns, decision, connection.signal);
   const { fd } = socket;
   socket.fd = -1;
   const thread = threads.pickThread();

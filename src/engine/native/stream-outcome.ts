@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import { constants } from 'node:os';
 import { MeshError } from '../../core/errors.ts';
-import { toFailure } from '../typescript/failure.ts';
+import { toFailure } from '../failure.ts';
 import { END_CAUSE } from './addon.ts';
 import type { StreamEnded } from './engine-threads.ts';
 import type { NativeConnection } from './native-connection.ts';

@@ -1,10 +1,12 @@
 /** The client side: pooled sessions to a peer, one stream per connection on them, and tunnels inside tunnels. */
 import { closeFd } from 'culvert-netns';
-import { errnoName, errorMessage, MeshError } from '../../core/errors.ts';
+import { errorMessage, MeshError } from '../../core/errors.ts';
 import { checkRevocation, checkServer, StreamRefusedError } from '../../hbone/index.ts';
-import { identityUri } from '../../model/identity.ts';
-import { formatIpPort } from '../../model/ip.ts';
 import { PeerRevokedError } from '../../pki/index.ts';
+import type { Dialer } from '../dialer.ts';
+import { REVOKED } from '../failure.ts';
+import type { OwnerScope } from '../owner-scope.ts';
+import type { PeerWatch } from '../peer-watch.ts';
 import type {
   EngineHandlers,
   EngineOptions,
@@ -13,11 +15,7 @@ import type {
   HboneConnect,
   HboneSessionKey,
 } from '../port.ts';
-import type { Dialer } from '../typescript/dialer.ts';
-import { REVOKED } from '../typescript/failure.ts';
-import type { OwnerScope } from '../typescript/owner-scope.ts';
-import type { PeerWatch } from '../typescript/peer-watch.ts';
-import { ioErrorText } from '../typescript/system-error.ts';
+import { poolKey, sessionDialError } from '../session-key.ts';
 import type { EngineThreads, SessionOrder, StreamEnded } from './engine-threads.ts';
 import type { NativeConnection } from './native-connection.ts';
 import { NativeSession } from './native-session.ts';
@@ -134,8 +132,8 @@ export class TunnelDial {
   async #dialSession(scope: Scope, key: HboneSessionKey): Promise<NativeSession> {
     // the dial is shared by all who wait for it: none of their signals may end it
     const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
-    const fd = await this.#deps.dialer.dialDescriptor(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
-      throw dialError(error, key);
+    const fd = await this.#deps.dialer.dial(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
+      throw sessionDialError(error, key);
     });
     return this.#openSession(this.#deps.threads.pickThread(), { fd }, key, key.expectedIdentities);
   }
@@ -177,14 +175,4 @@ export class TunnelDial {
       throw error instanceof MeshError ? error : new MeshError('ERR_IDENTITY', errorMessage(error), { cause: error });
     }
   }
-}
-
-function dialError(cause: unknown, { peer }: HboneSessionKey): MeshError {
-  if (errnoName(cause) !== 'ETIMEDOUT') return new MeshError('ERR_DIAL', ioErrorText(cause), { cause });
-  const text = `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
-  return new MeshError('ERR_DIAL_TIMEOUT', text, { cause });
-}
-
-function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
-  return JSON.stringify([identityUri(identity), expectedIdentities, peer.ip, peer.port, sourceIp]);
 }

@@ -1,7 +1,7 @@
 /** The client side of the engine: pooled sessions to a peer, streams on them, and tunnels inside tunnels. */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { Duplex } from 'node:stream';
-import { errnoName, errorMessage, MeshError } from '../../core/errors.ts';
+import { errorMessage, MeshError } from '../../core/errors.ts';
 import {
   type ClientSession,
   checkRevocation,
@@ -11,17 +11,18 @@ import {
   StreamRefusedError,
   type TlsContextCache,
 } from '../../hbone/index.ts';
-import { identityUri } from '../../model/identity.ts';
-import { formatIpPort } from '../../model/ip.ts';
 import { PeerRevokedError } from '../../pki/index.ts';
+import type { Dialer } from '../dialer.ts';
+import type { OwnerScope } from '../owner-scope.ts';
+import type { PeerWatch } from '../peer-watch.ts';
 import type { EngineHandlers, EngineOptions, ForwardDoubleHbone, ForwardHbone, HboneSessionKey } from '../port.ts';
-import type { Dialer } from './dialer.ts';
-import type { OwnerScope } from './owner-scope.ts';
-import type { PeerWatch } from './peer-watch.ts';
-import { ioErrorText } from './system-error.ts';
+import { poolKey, sessionDialError } from '../session-key.ts';
+import { TcpSocket } from './tcp-socket.ts';
 
 /** A peer may wait 5 s for its workload and 10 s for its application before it answers. */
 const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
+
+type Scope = OwnerScope<ClientHttp2Session>;
 
 export interface HboneDialDeps {
   readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;
@@ -50,7 +51,7 @@ export class HboneDial {
 
   /** Rejects with a MeshError; a session that died before it answered is replaced once. */
   async open(
-    scope: OwnerScope,
+    scope: Scope,
     { session: key, connect }: Pick<ForwardHbone, 'session' | 'connect'>,
     signal: AbortSignal,
   ): Promise<OpenTunnel> {
@@ -77,7 +78,7 @@ export class HboneDial {
   }
 
   /** A session of its own inside an outer stream, and one CONNECT on it. */
-  async openDouble(scope: OwnerScope, decision: ForwardDoubleHbone, signal: AbortSignal): Promise<OpenTunnel> {
+  async openDouble(scope: Scope, decision: ForwardDoubleHbone, signal: AbortSignal): Promise<OpenTunnel> {
     const outer = await this.open(scope, decision, signal);
     let inner: ClientSession | undefined;
     try {
@@ -101,13 +102,13 @@ export class HboneDial {
     }
   }
 
-  async #dialSession(scope: OwnerScope, key: HboneSessionKey): Promise<ClientHttp2Session> {
+  async #dialSession(scope: Scope, key: HboneSessionKey): Promise<ClientHttp2Session> {
     // the dial is shared by all who wait for it: none of their signals may end it
     const signal = AbortSignal.timeout(this.#deps.options.connectTimeoutMs + 1_000);
-    const transport = await this.#deps.dialer.dial(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
-      throw dialError(error, key);
+    const fd = await this.#deps.dialer.dial(scope.netns, { to: key.peer }, signal).catch((error: unknown) => {
+      throw sessionDialError(error, key);
     });
-    return (await this.#openSession(transport, key, key.expectedIdentities)).session;
+    return (await this.#openSession(new TcpSocket(fd), key, key.expectedIdentities)).session;
   }
 
   async #openSession(
@@ -146,16 +147,6 @@ export class HboneDial {
       throw error instanceof MeshError ? error : new MeshError('ERR_IDENTITY', errorMessage(error), { cause: error });
     }
   }
-}
-
-function dialError(cause: unknown, { peer }: HboneSessionKey): MeshError {
-  if (errnoName(cause) !== 'ETIMEDOUT') return new MeshError('ERR_DIAL', ioErrorText(cause), { cause });
-  const text = `connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ${formatIpPort(peer)}`;
-  return new MeshError('ERR_DIAL_TIMEOUT', text, { cause });
-}
-
-function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
-  return JSON.stringify([identityUri(identity), expectedIdentities, peer.ip, peer.port, sourceIp]);
 }
 
 /** TLS cannot run on an HTTP/2 stream itself; it can on a plain duplex around one. */

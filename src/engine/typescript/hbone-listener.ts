@@ -19,39 +19,38 @@ import {
 } from '../../hbone/index.ts';
 import type { Identity } from '../../model/identity.ts';
 import { canonicalIp } from '../../model/ip.ts';
-import type { EngineListener, EngineOptions, ListenerOptions, TlsCredentials } from '../port.ts';
-import type { ConnectionSet } from './connection-set.ts';
-import { REVOKED, toFailure } from './failure.ts';
-import { readHeaders, type StreamDeps, serveStream } from './hbone-stream.ts';
-import type { OwnerScope } from './owner-scope.ts';
-import type { PeerWatch } from './peer-watch.ts';
-import { openListener, toEngineListener } from './plain-listener.ts';
-import type { SessionSet } from './session-set.ts';
-import { isHangup } from './system-error.ts';
+import { readHeaders } from '../connect-headers.ts';
+import type { ConnectionSet } from '../connection-set.ts';
+import { REVOKED, toFailure } from '../failure.ts';
+import { type ListeningScope, openListener } from '../listener.ts';
+import type { PeerWatch } from '../peer-watch.ts';
+import type { ConnectionId, EngineListener, EngineOptions, ListenerOptions, TlsCredentials } from '../port.ts';
+import type { SessionSet } from '../session-set.ts';
+import { isHangup } from '../system-error.ts';
+import { Connection } from './connection.ts';
+import { type StreamDeps, serveStream } from './hbone-stream.ts';
 import { TcpSocket } from './tcp-socket.ts';
 
 export interface HboneListenerDeps extends StreamDeps {
   readonly options: EngineOptions;
-  readonly connections: ConnectionSet;
+  readonly connections: ConnectionSet<Connection>;
+  readonly nextId: () => ConnectionId;
   readonly sessions: SessionSet;
   readonly peers: PeerWatch;
 }
 
-export function listenHbone(deps: HboneListenerDeps, scope: OwnerScope, options: ListenerOptions): EngineListener {
+export function listenHbone(deps: HboneListenerDeps, scope: ListeningScope, options: ListenerOptions): EngineListener {
   const acceptor = new HboneAcceptor(deps, scope);
-  return toEngineListener(
-    scope,
-    openListener(scope.netns, options, (accepted) => acceptor.accept(accepted)),
-  );
+  return openListener(scope, options, (accepted) => acceptor.accept(accepted));
 }
 
 class HboneAcceptor {
   readonly #deps: HboneListenerDeps;
-  readonly #scope: OwnerScope;
+  readonly #scope: ListeningScope;
   /** Terminates TLS with the certificate of that version; replaced when the certificate is. */
   #server: { readonly version: string; readonly server: Server } | undefined;
 
-  constructor(deps: HboneListenerDeps, scope: OwnerScope) {
+  constructor(deps: HboneListenerDeps, scope: ListeningScope) {
     this.#deps = deps;
     this.#scope = scope;
   }
@@ -158,7 +157,8 @@ class HboneAcceptor {
       readonly connectionIds: Set<number>;
     },
   ): void {
-    void this.#deps.connections.run(this.#scope.name, async (connection) => {
+    const connection = new Connection(this.#deps.nextId(), this.#scope.name, this.#deps.handlers);
+    void this.#deps.connections.run(connection, async () => {
       connectionIds.add(connection.id);
       await serveStream(this.#deps, this.#scope, {
         connection,

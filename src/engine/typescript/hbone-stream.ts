@@ -1,14 +1,14 @@
 /** Serves one CONNECT stream of a verified peer: asks, dials the application, answers, joins. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { Dialer } from '../dialer.ts';
+import { toFailure } from '../failure.ts';
+import type { ListeningScope } from '../listener.ts';
 import type { EngineHandlers, ForwardPlain, HboneStream } from '../port.ts';
 import type { Connection } from './connection.ts';
-import type { Dialer } from './dialer.ts';
-import { toFailure } from './failure.ts';
 import { join } from './join.ts';
-import type { OwnerScope } from './owner-scope.ts';
 import { finish } from './plain-connection.ts';
+import { TcpSocket } from './tcp-socket.ts';
 
-const HEADERS_READ: ReadonlySet<string> = new Set(['baggage', 'forwarded', 'traceparent', 'x-forwarded-network']);
 /** The application could not be reached. */
 const UNAVAILABLE = 503;
 
@@ -20,7 +20,7 @@ export interface StreamDeps {
 /** Takes ownership of `stream`. Never rejects. */
 export async function serveStream(
   deps: StreamDeps,
-  scope: OwnerScope,
+  scope: ListeningScope,
   {
     connection,
     stream,
@@ -48,14 +48,14 @@ export async function serveStream(
 
 async function forward(
   { dialer }: StreamDeps,
-  { netns }: OwnerScope,
+  { netns }: ListeningScope,
   {
     connection,
     stream,
     decision,
   }: { readonly connection: Connection; readonly stream: ServerHttp2Stream; readonly decision: ForwardPlain },
 ): Promise<void> {
-  const application = await dialer.dial(netns, decision, connection.signal);
+  const application = new TcpSocket(await dialer.dial(netns, decision, connection.signal));
   connection.own(application);
   connection.count(application, 'writes', decision.preamble?.length ?? 0);
   if (decision.preamble) application.write(decision.preamble);
@@ -73,17 +73,4 @@ function answer(stream: ServerHttp2Stream, status: number): void {
   stream.respond({ ':status': status }, { endStream: true });
   // the client may go on sending: what it sends is thrown away, and credited
   stream.resume();
-}
-
-/** The headers a decision may read, each line on its own. */
-export function readHeaders(rawHeaders: readonly string[]): Readonly<Record<string, readonly string[]>> {
-  const read: Record<string, string[]> = {};
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? '';
-    if (!HEADERS_READ.has(name)) continue;
-    const lines = read[name];
-    if (lines) lines.push(rawHeaders[i + 1] ?? '');
-    else read[name] = [rawHeaders[i + 1] ?? ''];
-  }
-  return read;
 }

@@ -8,8 +8,8 @@
  * Source: RFC 9113 section 8.5 (half-close and reset of a CONNECT stream).
  */
 import { constants, type Http2Stream } from 'node:http2';
+import { isHangup } from '../system-error.ts';
 import { pump } from './pump.ts';
-import { isHangup } from './system-error.ts';
 import type { TcpSocket } from './tcp-socket.ts';
 
 export type FarSide = TcpSocket | Http2Stream;

@@ -1,4 +1,8 @@
 /** Serves one captured connection: asks, opens the next hop, joins. */
+import type { ClientHttp2Session } from 'node:http2';
+import type { Dialer } from '../dialer.ts';
+import { REVOKED, toFailure } from '../failure.ts';
+import type { OwnerScope } from '../owner-scope.ts';
 import type {
   EngineHandlers,
   ForwardDoubleHbone,
@@ -7,14 +11,13 @@ import type {
   OutboundDecision,
   PlainConnection,
 } from '../port.ts';
+import { isHangup } from '../system-error.ts';
 import type { Connection } from './connection.ts';
-import type { Dialer } from './dialer.ts';
-import { REVOKED, toFailure } from './failure.ts';
 import type { HboneDial } from './hbone-dial.ts';
 import { join } from './join.ts';
-import type { OwnerScope } from './owner-scope.ts';
-import { isHangup } from './system-error.ts';
-import type { TcpSocket } from './tcp-socket.ts';
+import { TcpSocket } from './tcp-socket.ts';
+
+type Scope = OwnerScope<ClientHttp2Session>;
 
 export interface PlainDeps {
   readonly handlers: EngineHandlers;
@@ -25,7 +28,7 @@ export interface PlainDeps {
 /** Takes ownership of `socket`. Never rejects: what goes wrong is told by the connection's end. */
 export async function servePlain(
   deps: PlainDeps,
-  scope: OwnerScope,
+  scope: Scope,
   {
     connection,
     socket,
@@ -61,14 +64,14 @@ function decide(handlers: EngineHandlers, facts: PlainConnection, signal: AbortS
 
 async function forwardPlain(
   { dialer }: PlainDeps,
-  { netns }: OwnerScope,
+  { netns }: Scope,
   {
     connection,
     socket,
     decision,
   }: { readonly connection: Connection; readonly socket: TcpSocket; readonly decision: ForwardPlain },
 ): Promise<void> {
-  const upstream = await dialer.dial(netns, decision, connection.signal);
+  const upstream = new TcpSocket(await dialer.dial(netns, decision, connection.signal));
   connection.own(upstream);
   if (decision.preamble) upstream.write(decision.preamble);
   finish(connection, await join(socket, upstream));
@@ -76,7 +79,7 @@ async function forwardPlain(
 
 async function forwardTunnel(
   { hbone }: PlainDeps,
-  scope: OwnerScope,
+  scope: Scope,
   {
     connection,
     socket,

@@ -1,29 +1,34 @@
 /** Listens for captured connections of one pod and hands each to `servePlain`. */
-import { type AcceptedSocket, listenTcp, type Netns, setSocketOptions, type TcpListener } from 'culvert-netns';
-import { MeshError } from '../../core/errors.ts';
-import type { EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
-import type { ConnectionSet } from './connection-set.ts';
-import type { OwnerScope } from './owner-scope.ts';
+import type { ClientHttp2Session } from 'node:http2';
+import { setSocketOptions } from 'culvert-netns';
+import type { ConnectionSet } from '../connection-set.ts';
+import { acceptedOptions, openListener } from '../listener.ts';
+import type { OwnerScope } from '../owner-scope.ts';
+import type { ConnectionId, EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
+import { Connection } from './connection.ts';
 import { type PlainDeps, servePlain } from './plain-connection.ts';
 import { TcpSocket } from './tcp-socket.ts';
 
-/** Room for a burst of new connections while the event loop is busy. */
-const BACKLOG = 1_024;
-
 export interface PlainListenerDeps extends PlainDeps {
   readonly options: EngineOptions;
-  readonly connections: ConnectionSet;
+  readonly connections: ConnectionSet<Connection>;
+  readonly nextId: () => ConnectionId;
 }
 
-export function listenPlain(deps: PlainListenerDeps, scope: OwnerScope, options: ListenerOptions): EngineListener {
+export function listenPlain(
+  deps: PlainListenerDeps,
+  scope: OwnerScope<ClientHttp2Session>,
+  options: ListenerOptions,
+): EngineListener {
   const kind = options.kind === 'outbound' ? 'outbound' : 'inbound-plaintext';
-  const listener = openListener(scope.netns, options, (accepted) => {
+  return openListener(scope, options, (accepted) => {
     const { remote: source, local, originalDestination = local } = accepted;
     setSocketOptions(accepted.fd, acceptedOptions(deps.options));
     const socket = new TcpSocket(accepted.fd);
     deps.handlers.socketsOpen(kind, 1);
     socket.once('close', () => deps.handlers.socketsOpen(kind, -1));
-    void deps.connections.run(scope.name, (connection) =>
+    const connection = new Connection(deps.nextId(), scope.name, deps.handlers);
+    void deps.connections.run(connection, () =>
       servePlain(deps, scope, {
         connection,
         socket,
@@ -31,36 +36,4 @@ export function listenPlain(deps: PlainListenerDeps, scope: OwnerScope, options:
       }),
     );
   });
-  return toEngineListener(scope, listener);
-}
-
-/** Throws ERR_SYSTEM with the address and what the kernel said. */
-export function openListener(
-  netns: Netns | undefined,
-  { ip, port, mark, reusePort, transparent }: ListenerOptions,
-  onAccept: (accepted: AcceptedSocket) => void,
-): TcpListener {
-  try {
-    return listenTcp(netns, { ip, port, mark, reusePort, transparent, backlog: BACKLOG }, onAccept);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new MeshError('ERR_SYSTEM', `failed to bind to address ${ip}:${port}: ${reason}`, { cause });
-  }
-}
-
-export function toEngineListener(scope: Pick<OwnerScope, 'listeners'>, listener: TcpListener): EngineListener {
-  const close = async () => {
-    listener[Symbol.dispose]();
-    scope.listeners.delete(engineListener);
-  };
-  const engineListener: EngineListener = { port: listener.address.port, close, [Symbol.asyncDispose]: close };
-  scope.listeners.add(engineListener);
-  return engineListener;
-}
-
-/** Options of an accepted socket. */
-export function acceptedOptions({ keepalive, userTimeout }: EngineOptions): Parameters<typeof setSocketOptions>[1] {
-  if (!keepalive) return {};
-  const userTimeoutMs = keepalive.timeMs + keepalive.intervalMs * keepalive.retries;
-  return userTimeout ? { keepalive, userTimeoutMs } : { keepalive };
 }

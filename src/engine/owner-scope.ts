@@ -1,10 +1,9 @@
 /** What the engine holds for one owner (a pod): its namespace, its listeners and its pool of sessions. */
-import type { ClientHttp2Session } from 'node:http2';
 import type { Netns } from 'culvert-netns';
-import { type PoolableSession, SessionPool } from '../../hbone/index.ts';
-import type { EngineListener, EngineOptions } from '../port.ts';
+import { type PoolableSession, SessionPool } from '../hbone/index.ts';
+import type { EngineListener, EngineOptions } from './port.ts';
 
-export class OwnerScope<S extends PoolableSession = ClientHttp2Session> {
+export class OwnerScope<S extends PoolableSession> {
   readonly name: string;
   readonly netns: Netns | undefined;
   readonly pool: SessionPool<S>;

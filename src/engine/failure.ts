@@ -1,7 +1,7 @@
 /** The response flag and the words of a connection that could not be made. Source: Istio ztunnel's `response_flags`. */
-import { MeshError, type MeshErrorCode } from '../../core/errors.ts';
-import { PeerRevokedError } from '../../pki/index.ts';
-import type { ResponseFlag } from '../port.ts';
+import { MeshError, type MeshErrorCode } from '../core/errors.ts';
+import { PeerRevokedError } from '../pki/index.ts';
+import type { ResponseFlag } from './port.ts';
 import { ioErrorText } from './system-error.ts';
 
 export interface Failure {

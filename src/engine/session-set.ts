@@ -1,5 +1,5 @@
 /** The inbound sessions of an engine, for GOAWAY when an owner or the whole engine drains. */
-import type { ConnectionId, ResponseFlag } from '../port.ts';
+import type { ConnectionId, ResponseFlag } from './port.ts';
 
 export interface OpenSession {
   /** Connections that this session's streams carry now. */

@@ -1,8 +1,7 @@
 /** Dials out of a pod's namespace. */
 import { connectTcp, type Netns, NetnsError } from 'culvert-netns';
-import type { IpPort } from '../../model/address.ts';
-import type { EngineOptions } from '../port.ts';
-import { TcpSocket } from './tcp-socket.ts';
+import type { IpPort } from '../model/address.ts';
+import type { EngineOptions } from './port.ts';
 
 export interface DialRequest {
   readonly to: IpPort;
@@ -17,13 +16,8 @@ export class Dialer {
     this.#options = options;
   }
 
-  /** A connected socket that the caller owns. Rejects with the NetnsError of the dial. */
-  async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<TcpSocket> {
-    return new TcpSocket(await this.dialDescriptor(netns, request, signal));
-  }
-
-  /** As `dial`, without a socket around the descriptor. */
-  async dialDescriptor(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<number> {
+  /** A connected, non-blocking descriptor that the caller owns. Rejects with the NetnsError of the dial. */
+  async dial(netns: Netns | undefined, request: DialRequest, signal: AbortSignal): Promise<number> {
     const { sourceIp, to } = request;
     if (sourceIp === undefined) return this.#connect(netns, { to }, signal);
     try {

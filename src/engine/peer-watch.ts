@@ -1,6 +1,6 @@
 /** Keeps the chain of every session's peer, so that a revocation list that changes ends the sessions it concerns. */
-import { checkRevocation, type RevocationCheck } from '../../hbone/index.ts';
-import type { RevocationLists } from '../../pki/index.ts';
+import { checkRevocation, type RevocationCheck } from '../hbone/index.ts';
+import type { RevocationLists } from '../pki/index.ts';
 
 /** What is watched: any session that tells its close. */
 export interface WatchedSession {

@@ -1,7 +1,7 @@
 /** Errors of sockets in the words of the log: `io error: Connection refused (os error 111)`. */
 import { constants } from 'node:os';
 import { getSystemErrorMessage } from 'node:util';
-import { errnoName, errorMessage } from '../../core/errors.ts';
+import { errnoName, errorMessage } from '../core/errors.ts';
 
 /** Ends that a peer causes by hanging up; the connection ended, it did not fail. */
 const HANGUPS: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ENOTCONN', 'ECANCELED']);

@@ -1,0 +1,103 @@
+/**
+ * What every engine does alike: keeps scopes by owner, connections and sessions, and drains them in order. How bytes are
+ * moved is the engine's own.
+ *
+ * Invariants
+ *  - A drained owner's listeners are closed before its sessions hear GOAWAY; its scope goes when its connections have.
+ *  - After drainAll() nothing listens any more.
+ */
+import { MeshError } from '../core/errors.ts';
+import type { PoolableSession } from '../hbone/index.ts';
+import type { Identity } from '../model/identity.ts';
+import { RevocationLists } from '../pki/index.ts';
+import { ConnectionSet, type OpenConnection } from './connection-set.ts';
+import { OwnerScope } from './owner-scope.ts';
+import { PeerWatch } from './peer-watch.ts';
+import type {
+  ConnectionId,
+  Engine,
+  EngineListener,
+  EngineOptions,
+  EngineStats,
+  ListenerOptions,
+  ResponseFlag,
+} from './port.ts';
+import { SessionSet } from './session-set.ts';
+
+export abstract class ScopedEngine<S extends PoolableSession, C extends OpenConnection> implements Engine {
+  protected readonly connections = new ConnectionSet<C>();
+  protected readonly sessions = new SessionSet(this.connections);
+  protected readonly peers: PeerWatch;
+  readonly #options: EngineOptions;
+  readonly #scopes = new Map<string, OwnerScope<S>>();
+  #draining = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.peers = new PeerWatch(options.revocations ?? (() => RevocationLists.none));
+  }
+
+  /** Throws ERR_SYSTEM. */
+  protected abstract listenIn(scope: OwnerScope<S>, options: ListenerOptions): EngineListener;
+  /** Bytes that wait in this process for slow sides. */
+  protected abstract bufferedBytes(): number;
+  /** Everything has ended: gives back what the engine itself holds. */
+  protected abstract release(): void;
+
+  async listen(options: ListenerOptions): Promise<EngineListener> {
+    if (this.#draining) throw new MeshError('ERR_ABORTED', 'the engine is draining');
+    let scope = this.#scopes.get(options.owner);
+    if (!scope) {
+      scope = new OwnerScope(options.owner, options.netns, this.#options);
+      this.#scopes.set(options.owner, scope);
+    }
+    return this.listenIn(scope, options);
+  }
+
+  cut(id: ConnectionId, flag: ResponseFlag, error: string): void {
+    this.connections.find(id)?.cut(flag, error);
+  }
+
+  /** Nothing to forget: contexts are kept by certificate version. */
+  credentialsChanged(_identity: Identity): void {}
+
+  recheckPeers(): void {
+    this.peers.recheck();
+  }
+
+  async drain(owner: string, deadlineMs: number): Promise<void> {
+    const scope = this.#scopes.get(owner);
+    if (!scope) return;
+    this.#scopes.delete(owner);
+    await this.#drainScope(scope, deadlineMs);
+  }
+
+  async drainAll(deadlineMs: number): Promise<void> {
+    this.#draining = true;
+    const scopes = [...this.#scopes.values()];
+    this.#scopes.clear();
+    await Promise.all(scopes.map((scope) => this.#drainScope(scope, deadlineMs)));
+    await this.connections.drain(undefined, deadlineMs);
+    this.sessions.destroy(undefined);
+  }
+
+  stats(): EngineStats {
+    let sessions = this.sessions.size;
+    for (const { pool } of this.#scopes.values()) sessions += pool.size;
+    return { connections: this.connections.size, sessions, bufferedBytes: this.bufferedBytes() };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drainAll(0);
+    this.release();
+  }
+
+  async #drainScope(scope: OwnerScope<S>, deadlineMs: number): Promise<void> {
+    await scope.close();
+    this.sessions.goAway(scope.name);
+    await this.connections.drain(scope.name, deadlineMs);
+    // an owner that came back under the same name meanwhile has sessions of its own
+    if (!this.#scopes.has(scope.name)) this.sessions.destroy(scope.name);
+    scope.release();
+  }
+}
