@@ -32,8 +32,14 @@ export interface CniConfig {
   readonly backend: BackendName | undefined;
   /** Must be usable; others are not even probed with iptables (Istio's choice between the two variants). */
   readonly iptablesVariant: IptablesVariant | undefined;
-  /** cgroup2 folder of the node's pods; without it there is no capture by eBPF (ours). */
+  /** Where the node's `/proc`, `/sys/fs/cgroup` and `/var/run/netns` are mounted: `/host` in a pod, empty on the node. */
+  readonly hostMountsDir: string;
+  /** Rules of the node go to the namespace of its first process, not to the agent's own. */
+  readonly switchToHostNetns: boolean;
+  /** cgroup2 folder of the node's pods (ours); undefined: found from the agent's own. Without it no capture by eBPF. */
   readonly podsCgroup: string | undefined;
+  /** UID of the agent's own pod (ours); undefined: read from its cgroup. */
+  readonly podUid: string | undefined;
   readonly bpfPinDir: string;
   readonly install: Pick<
     InstallerOptions,
@@ -54,6 +60,7 @@ export function parseCniConfig(env: Env): CniConfig {
   const backend = read.optional('REDIRECT_BACKEND', asBackend, 'auto');
   const runDir = read.optional('CNI_AGENT_RUN_DIR', asString, '/var/run/istio-cni');
   const podsCgroup = env.KUBEPODS_CGROUP || undefined;
+  const hostMountsDir = read.optional('HOST_MOUNTS_DIR', asString, '').replace(/\/$/, '');
   const nodeName = read.required('NODE_NAME', asString);
   const excluded = read.optional('EXCLUDE_NAMESPACES', asString, 'kube-system');
   const rules: EnrolmentRules = {
@@ -76,14 +83,21 @@ export function parseCniConfig(env: Env): CniConfig {
         dnsCapture: read.optional('AMBIENT_DNS_CAPTURE', asBoolean, true),
         ipv6: read.optional('AMBIENT_IPV6', asBoolean, true),
       },
-      procfs: { procDir: read.optional('HOST_PROC_DIR', asString, '/proc'), kubepodsCgroup: podsCgroup },
+      procfs: {
+        procDir: read.optional('HOST_PROC_DIR', asString, `${hostMountsDir}/proc`),
+        kubepodsCgroup: podsCgroup,
+      },
+      hostMountsDir,
       // Long enough for the control plane to tell every tunnel on a busy mesh that a pod has left.
       lingerMs: read.optional('UNENROL_LINGER', asDurationMs, 1_000),
     },
     provider: readProviderConfig(read, env),
     backend: backend === 'auto' ? undefined : backend,
     iptablesVariant: read.optional<IptablesVariant | undefined>('FORCE_IPTABLES_BINARY', asVariant, undefined),
+    hostMountsDir,
+    switchToHostNetns: read.optional('ALLOW_SWITCH_TO_HOST_NS', asBoolean, false),
     podsCgroup,
+    podUid: env.POD_UID || undefined,
     bpfPinDir: read.optional('BPF_PIN_DIR', asString, '/sys/fs/bpf/culvert'),
     install: {
       binSourceDir: read.optional('CNI_BIN_SOURCE_DIR', asString, BUILT_PLUGIN_DIR),

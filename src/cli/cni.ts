@@ -1,12 +1,18 @@
 /** `culvert cni`: the node agent as a program. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Netns } from 'culvert-netns';
 import {
   agentMetrics,
   BackendChoice,
   EbpfBackend,
+  findPodsCgroup,
   Installer,
   IptablesBackend,
   NftablesBackend,
+  podUidOf,
   type RedirectBackend,
+  type RunCommand,
   runCommand,
   startNodeAgent,
 } from '../cni/index.ts';
@@ -48,9 +54,10 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   const { source, writer } = scope.use(
     await openProvider(config.provider, { manager, ownConditions: [], log: log.child('watch') }),
   );
-  const backends = scope.use(await BackendChoice.open(makeBackends(config, log), config.backend, log));
+  const run = hostCommand(config, scope);
+  const backends = scope.use(await BackendChoice.open(makeBackends(config, { run, log }), config.backend, log));
   const deps = {
-    ...{ source, writer, backends, metrics, log, clock: systemClock, run: runCommand },
+    ...{ source, writer, backends, metrics, log, clock: systemClock, run },
   };
   const agent = scope.use(
     await startNodeAgent({ ...config.agent, iptablesVariant: config.iptablesVariant }, deps, signal),
@@ -75,19 +82,34 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   await agent.uninstall();
 }
 
+/** Programs for the node itself run in its network namespace, which need not be the agent's. */
+function hostCommand({ switchToHostNetns, agent }: CniConfig, scope: AsyncDisposableStack): RunCommand {
+  if (!switchToHostNetns) return runCommand;
+  const host = scope.use(Netns.open(join(agent.procfs.procDir, '1/ns/net')));
+  return (netns, command, options) => runCommand(netns ?? host, command, options);
+}
+
 /** In order of preference. */
-function makeBackends(config: CniConfig, log: Logger): readonly RedirectBackend[] {
-  const { podsCgroup, bpfPinDir: pinDir, iptablesVariant: force } = config;
+function makeBackends(config: CniConfig, { run, log }: { run: RunCommand; log: Logger }): readonly RedirectBackend[] {
+  const { bpfPinDir: pinDir, iptablesVariant: force, agent } = config;
+  const podsCgroup = config.podsCgroup ?? discoverPodsCgroup(config);
+  if (podsCgroup === undefined) log.info('no cgroup2 folder of pods is found, so eBPF cannot be used');
+  const { procDir } = agent.procfs;
   return [
-    ...(podsCgroup === undefined ? [] : [new EbpfBackend({ podsCgroup, pinDir, log: log.child('ebpf') })]),
-    new NftablesBackend(runCommand),
+    ...(podsCgroup === undefined ? [] : [new EbpfBackend({ podsCgroup, procDir, pinDir, log: log.child('ebpf') })]),
+    new NftablesBackend(run),
     new IptablesBackend({
-      run: runCommand,
-      ipv6: config.agent.defaults.ipv6,
-      lockDir: config.agent.runDir,
+      run,
+      ipv6: agent.defaults.ipv6,
+      lockDir: agent.runDir,
       ...(force ? { force } : {}),
     }),
   ];
+}
+
+function discoverPodsCgroup({ podUid, hostMountsDir }: CniConfig): string | undefined {
+  const uid = podUid ?? podUidOf(readFileSync('/proc/self/cgroup', 'utf8'));
+  return uid === undefined ? undefined : findPodsCgroup(uid, `${hostMountsDir}/sys/fs/cgroup`);
 }
 
 function serveHealth(port: number, isReady: () => boolean) {

@@ -3,14 +3,17 @@ export { type AgentMetrics, agentMetrics, type InstallResult } from './agent/age
 export { BackendChoice } from './agent/backend-choice.ts';
 export { DEFAULT_SELECTORS, type EnrolmentRules, parseSelectors } from './agent/enrolment.ts';
 export { type NodeAgent, type NodeAgentConfig, startNodeAgent } from './agent/node-agent.ts';
+export { podUidOf } from './agent/procfs.ts';
 export { Installer, type InstallerOptions, type InstallMode } from './install/index.ts';
 export {
   BACKEND_NAMES,
   type BackendName,
   EbpfBackend,
+  findPodsCgroup,
   IptablesBackend,
   type IptablesVariant,
   NftablesBackend,
   type RedirectBackend,
+  type RunCommand,
   runCommand,
 } from './redirect/index.ts';

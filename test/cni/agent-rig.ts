@@ -148,6 +148,7 @@ export class AgentRig implements AsyncDisposable {
       nodeName: NODE,
       runDir: this.runDir,
       zdsPath: this.zdsPath,
+      hostMountsDir: '',
       rules: {
         selectors: DEFAULT_SELECTORS,
         excludedNamespaces: new Set(['kube-system']),

@@ -1,7 +1,10 @@
 /* Reads and writes /proc/sys/net of a namespace. The kernel picks the namespace of the thread that opens the file, so
- * both run on the worker thread. */
+ * both run on the worker thread.
+ * Container runtimes mount /proc/sys read-only. A write then goes through a procfs of our own that is mounted nowhere,
+ * which takes CAP_SYS_ADMIN; it is made once and kept. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "addon.h"
@@ -16,10 +19,39 @@ struct access {
 	bool write;
 };
 
+/* Descriptor of our own procfs, -1 with errno. Worker thread only. */
+static int own_procfs(void)
+{
+	static int root = -1;
+
+	if (root >= 0)
+		return root;
+	int context = fsopen("proc", FSOPEN_CLOEXEC);
+	if (context < 0)
+		return -1;
+	if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		root = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	int error = errno;
+	close(context);
+	errno = error;
+	return root;
+}
+
+static int open_sysctl(const struct access *access)
+{
+	int flags = (access->write ? O_WRONLY : O_RDONLY) | O_CLOEXEC;
+	int fd = open(access->path, flags);
+
+	if (fd >= 0 || errno != EROFS)
+		return fd;
+	int root = own_procfs();
+	return root < 0 ? -1 : openat(root, access->path + strlen("/proc/"), flags);
+}
+
 static int access_sysctl(void *arg)
 {
 	struct access *access = arg;
-	int fd = open(access->path, (access->write ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+	int fd = open_sysctl(access);
 
 	if (fd < 0)
 		return failed(STEP_OPEN);

@@ -47,7 +47,7 @@ test('the first that works is the node’s own; the rest is not even probed', as
 test('what a pod asks for is opened once, and learns of the tunnel', async (t) => {
   const [nft, iptables] = [backend('nftables'), backend('iptables')];
   const choice = await BackendChoice.open([nft, iptables], undefined, silentLogger);
-  await choice.tunnelConnected(7);
+  await choice.tunnelsConnected([7]);
   for (let i = 0; i < 2; i++) t.is(await choice.choose(OPTIONS, 'iptables'), iptables);
   t.deepEqual(iptables.calls, ['probe', 'open', 'tunnel 7']);
   t.deepEqual(nft.calls, ['probe', 'open', 'tunnel 7']);

@@ -15,7 +15,7 @@ export class BackendChoice implements AsyncDisposable {
   readonly #log: Logger;
   readonly #opening = new Map<BackendName, Promise<void>>();
   readonly #opened = new Set<RedirectBackend>();
-  #tunnelPid: number | undefined;
+  #tunnelPids: readonly number[] = [];
 
   private constructor(backends: readonly RedirectBackend[], log: Logger) {
     this.#backends = backends;
@@ -76,10 +76,13 @@ export class BackendChoice implements AsyncDisposable {
     return backend && (await this.#openingFault(backend)) === undefined ? backend : undefined;
   }
 
-  /** A tunnel connected; back-ends that are opened later learn of it as well. Rejects with ERR_REDIRECT. */
-  async tunnelConnected(pid: number): Promise<void> {
-    this.#tunnelPid = pid;
-    for (const backend of this.#opened) await backend.tunnelConnected(pid);
+  /**
+   * Tunnels are connected, the one that takes over last; back-ends that are opened later learn of them as well. Rejects
+   * with ERR_REDIRECT.
+   */
+  async tunnelsConnected(pids: readonly number[]): Promise<void> {
+    this.#tunnelPids = pids;
+    for (const backend of this.#opened) await tellTunnels(backend, pids);
   }
 
   /** Closes handles; what is installed stays in force. */
@@ -112,6 +115,10 @@ export class BackendChoice implements AsyncDisposable {
     if (!usability.usable) throw new MeshError('ERR_UNSUPPORTED', usability.reason);
     await backend.open();
     this.#opened.add(backend);
-    if (this.#tunnelPid !== undefined) await backend.tunnelConnected(this.#tunnelPid);
+    await tellTunnels(backend, this.#tunnelPids);
   }
+}
+
+async function tellTunnels(backend: RedirectBackend, pids: readonly number[]): Promise<void> {
+  for (const pid of pids) await backend.tunnelConnected(pid);
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage, MeshError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { KubeSource, KubeWriter } from '../../kube/index.ts';
+import type { Informer, KubeSource, KubeWriter } from '../../kube/index.ts';
 import type { NamespacedName } from '../../model/address.ts';
 import type { IptablesVariant, RunCommand } from '../redirect/index.ts';
 import type { AgentMetrics } from './agent-metrics.ts';
@@ -26,6 +26,7 @@ import { PodDataplane } from './pod-dataplane.ts';
 import type { CaptureDefaults } from './pod-options.ts';
 import { PodReconciler } from './pod-reconciler.ts';
 import type { ProcfsOptions } from './procfs.ts';
+import { findTunnelProcesses, isTunnelPod } from './tunnel-processes.ts';
 import { WorkQueue } from './work-queue.ts';
 import { ZdsServer } from './zds-server.ts';
 
@@ -36,6 +37,8 @@ export interface NodeAgentConfig {
   readonly rules: EnrolmentRules;
   readonly defaults: CaptureDefaults;
   readonly procfs: ProcfsOptions;
+  /** Prefix of the paths of namespaces that the plugin names, as the node sees them. */
+  readonly hostMountsDir: string;
   readonly lingerMs: number;
   /** The iptables to use where iptables is used; undefined: Istio's choice. */
   readonly iptablesVariant?: IptablesVariant | undefined;
@@ -90,7 +93,7 @@ export async function startNodeAgent(
       clock,
       log: log.child('zds'),
       snapshot: () => enrolled.snapshot(),
-      onTunnel: (pid) => backends.tunnelConnected(pid),
+      onTunnel: (pid) => backends.tunnelsConnected(pid > 0 ? [pid] : findTunnels(config, pods)),
       onConnections: (count) => metrics.tunnels(count),
       onSnapshotAnswer: (uid, error) => {
         const entry = enrolled.get(uid);
@@ -112,6 +115,7 @@ export async function startNodeAgent(
   const reconciler = new PodReconciler({
     ...{ pods, namespaces, enrolled, dataplane, backends, clearWatch, metrics, clock, log },
     ...{ rules: config.rules, defaults: config.defaults, procfs: config.procfs },
+    hostMountsDir: config.hostMountsDir,
   });
   const queue = scope.use(
     new WorkQueue({ clock, log, workers: WORKERS }, async (name) => {
@@ -162,6 +166,12 @@ export async function startNodeAgent(
     uninstall: () => probes.uninstall(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** The kernel gives no pid of a process that this one's PID namespace does not show. */
+function findTunnels({ procfs: { procDir }, rules: { systemNamespace } }: NodeAgentConfig, pods: Informer<Pod>) {
+  const tunnels = pods.list().filter((pod) => isTunnelPod(pod, systemNamespace));
+  return findTunnelProcesses(procDir, new Set(tunnels.map(({ metadata }) => metadata.uid ?? '')));
 }
 
 /** By nftables, but not on a node that has to capture by iptables. */

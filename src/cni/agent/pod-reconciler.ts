@@ -40,6 +40,7 @@ export interface PodReconcilerDeps {
   readonly rules: EnrolmentRules;
   readonly defaults: CaptureDefaults;
   readonly procfs: ProcfsOptions;
+  readonly hostMountsDir: string;
   readonly metrics: Pick<AgentMetrics, 'reconciled'>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -90,7 +91,7 @@ export class PodReconciler {
     if (signal.aborted) throw new MeshError('ERR_TIMEOUT', 'the call was given up before its turn came');
     const uid = pod.metadata.uid;
     if (uid === undefined || !this.#isWanted(pod)) return;
-    const netns = openGiven(path);
+    const netns = openGiven(this.#deps.hostMountsDir + path);
     if (!carriesAny(netns, ips)) {
       netns[Symbol.dispose]();
       throw new MeshError('ERR_MALFORMED', `${path} has none of the pod's addresses`);

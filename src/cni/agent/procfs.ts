@@ -27,7 +27,7 @@ export interface NetnsCandidate {
 
 /** Candidates by pod UID, oldest process first. One pass over all processes. */
 export function scanProcfs({ procDir, kubepodsCgroup }: ProcfsOptions): ReadonlyMap<string, readonly NetnsCandidate[]> {
-  const own = namespaceId(join(procDir, 'self/ns/net'));
+  const own = namespaceId(join(procDir, '1/ns/net')); // the node's, also when the agent has one of its own
   const found = new Map<string, NetnsCandidate[]>();
   for (const name of readdirSync(procDir)) {
     if (!/^\d+$/.test(name)) continue;

@@ -22,6 +22,8 @@ export interface EbpfOptions {
   readonly podsCgroup: string;
   /** Folder for pins in a bpf file system, one for each node. */
   readonly pinDir: string;
+  /** Where tunnels are seen under the pids that `tunnelConnected` is given; this process's own when absent. */
+  readonly procDir?: string;
   readonly log: Logger;
 }
 
@@ -92,7 +94,8 @@ export class EbpfBackend implements RedirectBackend {
   }
 
   async tunnelConnected(pid: number): Promise<void> {
-    const cgroup = await findTunnelCgroup(pid, this.#options.podsCgroup);
+    const { podsCgroup, procDir = '/proc' } = this.#options;
+    const cgroup = await findTunnelCgroup(pid, { podsCgroup, procDir });
     attempt('register the tunnel', () => this.#opened().joinTunnel(cgroup));
   }
 

@@ -4,6 +4,7 @@ export { IptablesBackend, type IptablesOptions } from './iptables.ts';
 export { chooseIptables, type IptablesBinaries, type IptablesVariant } from './iptables-binary.ts';
 export { type CommandResult, mustRun, type RunCommand, runCommand } from './netns-command.ts';
 export { NftablesBackend } from './nftables.ts';
+export { findPodsCgroup } from './pods-cgroup.ts';
 export {
   BACKEND_NAMES,
   type BackendName,
