@@ -7,17 +7,19 @@
  *  - The first request of a type is always answered, with nothing when there is nothing.
  *  - A request whose nonce is not the last one sent is ignored.
  *  - Policies leave after the addresses that may still list them.
+ *  - Resources of a gateway are sent to replicas of that gateway only, whatever a subscriber asks for.
  * Source: Envoy delta xDS protocol; details as in Istio's control plane.
  */
 import type { DeltaRequest, EncodedResponse } from './message-codec.ts';
 import type { TunnelNode } from './node-check.ts';
 import type { Commit, ResourceStore, StoredResource } from './resource-store.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from './type-url.ts';
+import { gatewayScope, isWaypointType, WAYPOINT_TYPES } from './waypoint-types.ts';
 
 /** Names that one stream may ask for on demand. */
 const MAX_ASKED_NAMES = 100_000;
-/** Policies first: an address may list one. */
-const SEND_ORDER = [AUTHORIZATION_TYPE, ADDRESS_TYPE] as const;
+/** What is referred to comes first: an address may list a policy. */
+const SEND_ORDER: readonly string[] = [AUTHORIZATION_TYPE, ADDRESS_TYPE, ...WAYPOINT_TYPES];
 
 /** What one subscriber has of one type; for the status of the control plane. */
 export interface TypeStatus {
@@ -78,7 +80,7 @@ export class DeltaSession implements Disposable {
 
   /** The next response to write, undefined when nothing may be sent now. Ask again after each write and request. */
   next(): EncodedResponse | undefined {
-    const others = [...this.#types.keys()].filter((typeUrl) => !(SEND_ORDER as readonly string[]).includes(typeUrl));
+    const others = [...this.#types.keys()].filter((typeUrl) => !SEND_ORDER.includes(typeUrl));
     for (const typeUrl of [...SEND_ORDER, ...others]) {
       const state = this.#types.get(typeUrl);
       if (!state || state.unanswered) continue;
@@ -104,7 +106,9 @@ export class DeltaSession implements Disposable {
 
   #subscribe({ typeUrl, subscribe, unsubscribe, initialVersions }: DeltaRequest): RequestResult {
     const refused = new Set(unsubscribe);
-    const wildcard = !refused.has('*') && (subscribe.length === 0 || subscribe.includes('*'));
+    // Of a gateway's types everybody has all that is theirs and nothing else.
+    const wildcard =
+      isWaypointType(typeUrl) || (!refused.has('*') && (subscribe.length === 0 || subscribe.includes('*')));
     const asked = wildcard ? [] : [...initialVersions.keys(), ...subscribe].filter((key) => !refused.has(key));
     if (asked.length > MAX_ASKED_NAMES) return 'too-many-names';
     const state: TypeState = {
@@ -124,12 +128,14 @@ export class DeltaSession implements Disposable {
       const { version } = this.#store.find(typeUrl, name) ?? { version: '' };
       if (version === '' || initialVersions.get(name) !== version) state.pending.add(name);
     }
-    for (const name of initialVersions.keys()) if (!this.#isKnown(state, name)) state.pending.add(name);
+    for (const name of initialVersions.keys()) {
+      if (this.#isOurs(typeUrl, name) && !this.#isKnown(state, name)) state.pending.add(name);
+    }
     return 'accepted';
   }
 
   #initialNames({ typeUrl, wildcard, asked }: TypeState): Iterable<string> {
-    if (wildcard) return this.#store.names(typeUrl);
+    if (wildcard) return [...this.#store.names(typeUrl)].filter((name) => this.#isOurs(typeUrl, name));
     const names = new Set(this.#node.nodeName === '' ? [] : this.#store.namesOnNode(typeUrl, this.#node.nodeName));
     for (const key of asked) for (const name of this.#namesFor(typeUrl, key)) names.add(name);
     return names;
@@ -172,12 +178,18 @@ export class DeltaSession implements Disposable {
       const state = this.#types.get(typeUrl);
       if (!state) continue;
       for (const name of names) {
-        if (!state.wildcard && !this.#concerns(state, name)) continue;
+        if (state.wildcard ? !this.#isOurs(typeUrl, name) : !this.#concerns(state, name)) continue;
         state.pending.add(name);
         marked = true;
       }
     }
     return marked;
+  }
+
+  /** Whether this subscriber may see a resource of that name. */
+  #isOurs(typeUrl: string, name: string): boolean {
+    if (!isWaypointType(typeUrl)) return true;
+    return this.#node.gateway !== undefined && name.startsWith(gatewayScope(this.#node.gateway));
   }
 
   /** Whether an on-demand subscriber has or wants this resource. A removed one is told to everybody: it may have it. */

@@ -18,6 +18,8 @@ export interface DiscoveryServiceDeps {
   readonly authenticator: Authenticator;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Whether a caller is a replica of the Gateway `namespace/name`. Absent: nobody is. */
+  readonly mayServeGateway?: (caller: Caller, gateway: string) => boolean;
   /** Counts responses and the bytes sent. */
   readonly onPush?: (typeUrl: string, bytes: number) => void;
   readonly onNack?: (typeUrl: string) => void;
@@ -118,6 +120,11 @@ function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps;
     if (!check.ok) {
       const code = check.kind === 'denied' ? status.PERMISSION_DENIED : status.INVALID_ARGUMENT;
       fail(call, code, check.message);
+      return false;
+    }
+    const { gateway } = check.node;
+    if (gateway !== undefined && !deps.mayServeGateway?.(caller, gateway)) {
+      fail(call, status.PERMISSION_DENIED, `the caller's pod is not a replica of the gateway ${gateway}`);
       return false;
     }
     const session = new DeltaSession(deps.store, check.node, { newNonce: randomUUID, onPending: push });

@@ -10,9 +10,9 @@ export {
   type SubscriberStatus,
 } from './discovery-service.ts';
 export type { NodeInfo } from './message-codec.ts';
-export { type TunnelNode, tunnelNodeId } from './node-check.ts';
+export { type TunnelNode, tunnelNodeId, waypointNodeId } from './node-check.ts';
 export type { TerminationReason } from './reconnect-delay.ts';
-export { authorizationResource, serviceResource, workloadResource } from './resource-input.ts';
+export { authorizationResource, serviceResource, waypointResource, workloadResource } from './resource-input.ts';
 export { type Commit, type ResourceInput, ResourceStore } from './resource-store.ts';
 export {
   type ApplyChange,
@@ -21,5 +21,21 @@ export {
   type Rejection,
   type ResourceChange,
   type Subscription,
+  waypointSubscription,
 } from './subscription.ts';
 export { ADDRESS_TYPE, AUTHORIZATION_TYPE, WORKLOAD_TYPE } from './type-url.ts';
+export { decodeWaypointResource, encodeWaypointResource, type WaypointResources } from './waypoint-codec.ts';
+export {
+  BOUND_SERVICE_TYPE,
+  BOUND_WORKLOAD_TYPE,
+  CLUSTER_ENDPOINTS_TYPE,
+  CLUSTER_TYPE,
+  GATEWAY_CONFIG_TYPE,
+  gatewayScope,
+  HTTP_AUTHENTICATION_TYPE,
+  HTTP_AUTHORIZATION_TYPE,
+  isWaypointType,
+  RATE_LIMIT_TYPE,
+  WAYPOINT_TYPES,
+  type WaypointType,
+} from './waypoint-types.ts';

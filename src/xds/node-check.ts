@@ -8,6 +8,8 @@ export interface TunnelNode {
   readonly namespace: string;
   /** Empty when it does not say. */
   readonly nodeName: string;
+  /** `namespace/name` of the Gateway that a waypoint is a replica of; undefined for node tunnels. */
+  readonly gateway?: string;
 }
 
 export type NodeCheck =
@@ -22,6 +24,11 @@ export function tunnelNodeId(parts: { ip: string; pod: string; namespace: string
   return `ztunnel~${ip}~${pod}.${namespace}~${namespace}.svc.cluster.local`;
 }
 
+/** Id of a replica of a waypoint: `waypoint~<ip>~<pod>.<namespace>~<domain>`. */
+export function waypointNodeId(parts: { ip: string; pod: string; namespace: string }): string {
+  return tunnelNodeId(parts).replace('ztunnel', 'waypoint');
+}
+
 /** Refuses a node whose id has another shape, or that claims another account than the caller was proven to be. */
 export function checkNode(
   info: NodeInfo | undefined,
@@ -32,7 +39,7 @@ export function checkNode(
   const parts = info.id.split('~');
   const [type, ip = '', pod = ''] = parts;
   if (parts.length !== 4) return invalid('node id has not 4 parts');
-  if (type !== 'ztunnel') return invalid(`node type ${type} is not served`);
+  if (type !== 'ztunnel' && type !== 'waypoint') return invalid(`node type ${type} is not served`);
   if (!ipBytes(ip)) return invalid('node id has no valid IP address');
   const dot = pod.lastIndexOf('.');
   const claimed = info.metadata.NAMESPACE;
@@ -44,10 +51,19 @@ export function checkNode(
     return { ok: false, kind: 'denied', message };
   }
   const nodeName = info.metadata.NODE_NAME;
+  const gatewayName = info.metadata.GATEWAY_NAME;
+  const isNamed = typeof gatewayName === 'string' && gatewayName !== '';
+  if (type === 'waypoint' && !isNamed) return invalid('a waypoint has no GATEWAY_NAME');
   const podName = dot < 0 ? pod : pod.slice(0, dot);
   return {
     ok: true,
-    node: { id: info.id, podName, namespace, nodeName: typeof nodeName === 'string' ? nodeName : '' },
+    node: {
+      id: info.id,
+      podName,
+      namespace,
+      nodeName: typeof nodeName === 'string' ? nodeName : '',
+      ...(type === 'waypoint' ? { gateway: `${namespace}/${gatewayName}` } : {}),
+    },
   };
 }
 

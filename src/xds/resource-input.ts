@@ -5,6 +5,8 @@ import type { Workload } from '../model/workload.ts';
 import { encodeService, encodeWorkload } from './address-codec.ts';
 import { encodeAuthorization } from './authorization-codec.ts';
 import type { ResourceInput } from './resource-store.ts';
+import { encodeWaypointResource, type WaypointResources } from './waypoint-codec.ts';
+import { gatewayScope, type WaypointType } from './waypoint-types.ts';
 
 /** Of type `Address`. Throws ERR_MALFORMED when an address of the workload is not one. */
 export function workloadResource(workload: Workload): ResourceInput {
@@ -26,6 +28,18 @@ export function serviceResource(service: Service): ResourceInput {
 /** Of type `Authorization`. Throws ERR_MALFORMED when an address in the policy is not one. */
 export function authorizationResource(policy: Authorization): ResourceInput {
   return { name: authorizationKey(policy), bytes: encodeAuthorization(policy) };
+}
+
+/**
+ * For the replicas of `gateway` (`namespace/name`); `key` is the value's own name. Throws ERR_MALFORMED when the value
+ * does not fit its message.
+ */
+export function waypointResource<T extends WaypointType>(
+  type: T,
+  { gateway, key }: { readonly gateway: string; readonly key: string },
+  value: WaypointResources[T],
+): ResourceInput {
+  return { name: `${gatewayScope(gateway)}${key}`, bytes: encodeWaypointResource(type, value) };
 }
 
 function addressAlias({ network, range: { ip, prefixLength } }: ServiceAddress): string {

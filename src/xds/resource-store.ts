@@ -4,12 +4,13 @@
  * Invariants
  *  - Subscribers see whole commits only, and hear of a commit at once: nothing waits to be batched.
  *  - A resource that is set to what it is already changes nothing.
- *  - Versions of addresses are the hex xxhash64 of their bytes; policies have none and are always sent again.
+ *  - Versions are the hex xxhash64 of the bytes; layer 4 policies have none and are always sent again.
  * Source: Istio control plane (versions, aliases, what an on-demand name stands for).
  */
 import createXxhash from 'xxhash-wasm';
 import { type DeltaResource, encodeResource } from './message-codec.ts';
 import { ADDRESS_TYPE } from './type-url.ts';
+import { isWaypointType } from './waypoint-types.ts';
 
 export interface ResourceInput {
   readonly name: string;
@@ -144,7 +145,7 @@ export class ResourceStore {
 
   #encode(typeUrl: string, input: ResourceInput): StoredResource {
     const { name, bytes, aliases = [], memberOf = [], node = '' } = input;
-    const version = typeUrl === ADDRESS_TYPE ? this.#hash(bytes).toString(16) : '';
+    const version = typeUrl === ADDRESS_TYPE || isWaypointType(typeUrl) ? this.#hash(bytes).toString(16) : '';
     const resource: DeltaResource = { name, version, aliases: [], typeUrl, bytes };
     const encoded = encodeResource(resource);
     let withAliases: Uint8Array | undefined = aliases.length === 0 ? encoded : undefined;

@@ -8,6 +8,8 @@ import { type Address, decodeAddress } from './address-codec.ts';
 import { decodeAuthorization } from './authorization-codec.ts';
 import type { DeltaResource } from './message-codec.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from './type-url.ts';
+import { decodeWaypointResource, type WaypointResources } from './waypoint-codec.ts';
+import type { WaypointType } from './waypoint-types.ts';
 
 /** One response's worth of changes: all updates in order, then all removals. */
 export interface ResourceChange<T> {
@@ -37,6 +39,14 @@ export function addressSubscription(mode: Subscription['mode'], apply: ApplyChan
 
 export function authorizationSubscription(apply: ApplyChange<Authorization>): Subscription {
   return subscription({ typeUrl: AUTHORIZATION_TYPE, mode: 'wildcard', decode: decodeAuthorization, apply });
+}
+
+/** To everything of that type that the gateway of this node has. */
+export function waypointSubscription<T extends WaypointType>(
+  typeUrl: T,
+  apply: ApplyChange<WaypointResources[T]>,
+): Subscription {
+  return subscription({ typeUrl, mode: 'wildcard', decode: (bytes) => decodeWaypointResource(typeUrl, bytes), apply });
 }
 
 function subscription<T>(parts: {
