@@ -122,6 +122,7 @@ NAPI_MODULE_INIT()
 	static napi_value (*const parts[])(napi_env, napi_value) = {
 		register_netns, register_socket,    register_accept, register_option,
 		register_poll,  register_seqpacket, register_route,  register_sysctl,
+		register_diag,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

@@ -77,6 +77,7 @@ napi_value register_poll(napi_env env, napi_value exports);
 napi_value register_seqpacket(napi_env env, napi_value exports);
 napi_value register_route(napi_env env, napi_value exports);
 napi_value register_sysctl(napi_env env, napi_value exports);
+napi_value register_diag(napi_env env, napi_value exports);
 
 #define METHOD(name, function) { name, NULL, function, NULL, NULL, NULL, napi_default, NULL }
 #define DEFINE_METHODS(env, exports, list) \

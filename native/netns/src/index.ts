@@ -32,4 +32,5 @@ export {
 export { readSysctl, writeSysctl } from './sysctl.ts';
 export { type ConnectTcpOptions, connectTcp } from './tcp-connect.ts';
 export { type AcceptedSocket, type ListenTcpOptions, listenTcp, type TcpListener } from './tcp-listener.ts';
+export { destroyTcpSocket, listTcpSockets, type TcpSocket, type TcpState } from './tcp-table.ts';
 export { type BindUdpOptions, bindUdp } from './udp.ts';

@@ -54,6 +54,16 @@ export type AcceptedParts =
       originalPort: number,
     ];
 
+export type TcpSocketParts = readonly [
+  state: number,
+  localIp: string,
+  localPort: number,
+  remoteIp: string,
+  remotePort: number,
+  mark: number,
+  id: Uint8Array,
+];
+
 export interface Native {
   isNetns(fd: number): boolean;
   openPath(path: string): number;
@@ -84,6 +94,8 @@ export interface Native {
   ): readonly [bytes: number, fd: number, count: number, truncated: number] | number;
   changeRoute(netnsFd: number, change: RouteChange): number;
   localAddresses(netnsFd: number): readonly string[] | number;
+  tcpSockets(netnsFd: number): readonly TcpSocketParts[] | number;
+  destroyTcpSocket(netnsFd: number, id: Uint8Array): number;
   sysctl(netnsFd: number, path: string, value: string | null): string | number;
 }
 

@@ -29,6 +29,8 @@ export interface EnrolledPod {
   state: EnrolmentState;
   /** Whether the namespace captures new connections. */
   capturing: boolean;
+  /** While it leaves: until when the tunnel still serves it (monotonic ms). */
+  servedUntilMs: number;
 }
 
 export class EnrolledPods implements Disposable {

@@ -45,3 +45,42 @@ test('a UID cannot leave its quotes', async (t) => {
   await probes.add('a" }\ndelete table inet x', ['10.0.0.1']);
   t.false((inputs[0] ?? '').includes('\ndelete table'));
 });
+
+test('changes asked for while nft runs go in one more run, in order', async (t) => {
+  const { inputs, probes } = recorder();
+  await Promise.all([
+    probes.add('a', ['10.0.0.1']),
+    probes.add('b', ['10.0.0.2']),
+    probes.remove('b'),
+    probes.add('c', ['10.0.0.2']),
+  ]);
+  t.is(inputs.length, 2);
+  const [first = '', second = ''] = inputs;
+  t.regex(first, /10\.0\.0\.1 comment "a"/);
+  t.regex(second, /comment "b"[\s\S]*delete element[^\n]*10\.0\.0\.2[\s\S]*comment "c"/);
+});
+
+test('a change that nft refuses fails alone, and may be asked for again', async (t) => {
+  const inputs: string[] = [];
+  const run: RunCommand = async (_netns, _command, options) => {
+    inputs.push(options?.input ?? '');
+    return { status: options?.input?.includes('"bad"') ? 1 : 0, stdout: '', stderr: 'no' };
+  };
+  const probes = new HostProbes(run, silentLogger);
+  const asked = await Promise.allSettled([
+    probes.add('first', ['10.0.0.1']),
+    probes.add('bad', ['10.0.0.2']),
+    probes.add('good', ['10.0.0.3']),
+  ]);
+  t.deepEqual(
+    asked.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  await t.throwsAsync(probes.add('bad', ['10.0.0.2']), { code: 'ERR_REDIRECT' });
+  await probes.remove('bad');
+  t.is(
+    inputs.filter((input) => input.includes('10.0.0.2')).length,
+    3,
+    'in the batch, by itself, again; nothing to remove',
+  );
+});

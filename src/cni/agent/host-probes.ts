@@ -74,11 +74,16 @@ function commentOf(uid: string): string {
   return uid.replaceAll(/[^A-Za-z0-9._:-]/g, '_').slice(0, 128);
 }
 
-/** The node's table and the addresses in it; whose an address is, the agent keeps itself. */
+/**
+ * The node's table and the addresses in it; whose an address is, the agent keeps itself. Changes that are asked for while
+ * nft runs go together in its next run, in the order they were asked for: many pods cost few programs.
+ */
 export class HostProbes implements HostProbePort {
   readonly #run: RunCommand;
   readonly #log: Logger;
   readonly #owners = new Map<string, string>();
+  #waiting: Change[] = [];
+  #isRunning = false;
 
   constructor(run: RunCommand, log: Logger) {
     this.#run = run;
@@ -93,15 +98,25 @@ export class HostProbes implements HostProbePort {
   async add(uid: string, ips: readonly string[]): Promise<void> {
     const missing = ips.filter((ip) => this.#owners.get(ip) !== uid);
     if (missing.length === 0) return;
-    await this.#apply(additionText(missing.map((ip) => ({ ip, uid }))));
     for (const ip of missing) this.#owners.set(ip, uid);
+    try {
+      await this.#change(additionText(missing.map((ip) => ({ ip, uid }))));
+    } catch (error) {
+      for (const ip of missing) if (this.#owners.get(ip) === uid) this.#owners.delete(ip);
+      throw error;
+    }
   }
 
   async remove(uid: string): Promise<void> {
     const ips = [...this.#owners].filter(([, owner]) => owner === uid).map(([ip]) => ip);
     if (ips.length === 0) return;
-    await this.#apply(deletionText(ips));
     for (const ip of ips) this.#owners.delete(ip);
+    try {
+      await this.#change(deletionText(ips));
+    } catch (error) {
+      for (const ip of ips) if (!this.#owners.has(ip)) this.#owners.set(ip, uid);
+      throw error;
+    }
   }
 
   async uninstall(): Promise<void> {
@@ -112,7 +127,42 @@ export class HostProbes implements HostProbePort {
     }
   }
 
+  /** Resolves when the text is in force. Bounded by the callers: each pod waits for its own. */
+  #change(text: string): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ text, resolve, reject });
+    if (!this.#isRunning) void this.#runAll();
+    return promise;
+  }
+
+  async #runAll(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#waiting.length > 0) {
+      const changes = this.#waiting;
+      this.#waiting = [];
+      await this.#runOnce(changes);
+    }
+    this.#isRunning = false;
+  }
+
+  /** One that nft refuses takes the others of its run along; each is then tried by itself. */
+  async #runOnce(changes: readonly Change[]): Promise<void> {
+    try {
+      await this.#apply(changes.map(({ text }) => text).join(''));
+      for (const { resolve } of changes) resolve();
+    } catch (error) {
+      if (changes.length === 1) changes[0]?.reject(error);
+      else for (const change of changes) await this.#runOnce([change]);
+    }
+  }
+
   async #apply(input: string): Promise<void> {
     await mustRun(this.#run, undefined, NFT, { input });
   }
+}
+
+interface Change {
+  readonly text: string;
+  resolve(): void;
+  reject(error: unknown): void;
 }

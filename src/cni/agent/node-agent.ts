@@ -81,7 +81,6 @@ export async function startNodeAgent(
   const namespaces = source.informer<Namespace>(NAMESPACE);
   const policies = new ClearPolicies(source, pods, config.rules.systemNamespace);
   const clearWatch = new ClearWatch({
-    run: deps.run,
     log,
     judge: (pod) => policies.judge(pod),
     onFound: (_pod, counts) => metrics.clearFound(counts),

@@ -4,9 +4,10 @@ import { MeshError } from '../../core/errors.ts';
 import { silentLogger } from '../../core/logger.ts';
 import { systemClock } from '../../core/system-clock.ts';
 import type { RedirectBackend } from '../redirect/index.ts';
-import { EnrolledPods } from './enrolled-pods.ts';
+import { type EnrolledPod, EnrolledPods } from './enrolled-pods.ts';
 import { type JoinRequest, PodDataplane } from './pod-dataplane.ts';
 
+const LINGER_MS = 1_000;
 const KEY = { namespace: 'shop', name: 'cart' };
 
 /** A data plane whose every outward step is written down; `fail` makes the steps of these names fail. */
@@ -18,6 +19,7 @@ function stage({ fail = new Set<string>(), tunnelled = 0 } = {}) {
   };
   const pods = new EnrolledPods();
   const busy = { tunnelled };
+  const time = { nowMs: 0 };
   const plane = new PodDataplane({
     pods,
     tunnel: { connections: 1, add: () => step('tell'), delete: () => step('untell') },
@@ -25,11 +27,11 @@ function stage({ fail = new Set<string>(), tunnelled = 0 } = {}) {
     writer: {
       patchAnnotations: (_kind, _key, patch) => step(`annotate ${patch['ambient.istio.io/redirection'] ?? 'nothing'}`),
     },
-    clock: { ...systemClock, sleep: () => step('linger') },
+    clock: { ...systemClock, monotonicMs: () => time.nowMs },
     log: silentLogger,
-    lingerMs: 1,
-    inspectClear: () => step('look'),
-    tunnelled: async () => busy.tunnelled,
+    lingerMs: LINGER_MS,
+    inspectClear: () => void steps.push('look'),
+    tunnelled: () => busy.tunnelled,
   });
   const make = (name: RedirectBackend['name']): RedirectBackend => ({
     name,
@@ -56,7 +58,14 @@ function stage({ fail = new Set<string>(), tunnelled = 0 } = {}) {
     backend: make('nftables'),
   };
   const taken = (): string => steps.splice(0).join(', ');
-  return { plane, pods, request, make, taken, fail, busy };
+  /** The linger passes. */
+  const leave = async (entry: EnrolledPod): Promise<number> => {
+    const againMs = await plane.leave(entry);
+    if (entry.state !== 'leaving') return againMs;
+    time.nowMs += againMs;
+    return await plane.leave(entry);
+  };
+  return { plane, pods, request, make, taken, fail, busy, time, leave };
 }
 
 /** Only its identity and its end are used here. */
@@ -105,20 +114,51 @@ test('a running pod whose tunnel fails stays in clear, is pending, and joins at 
 });
 
 test('a pod leaves: nothing new is captured, peers learn it, then the tunnel goes, then the rules', async (t) => {
-  const { plane, pods, request, taken } = stage();
+  const { plane, pods, request, taken, time } = stage();
   await plane.join(request);
   taken();
   const entry = pods.get('u');
-  t.is(entry && (await plane.leave(entry)), 0);
-  t.is(taken(), 'release nftables, annotate nothing, linger, unprobe, untell, clear nftables, close');
+  if (!entry) return t.fail();
+  t.is(await plane.leave(entry), LINGER_MS);
+  t.is(taken(), 'release nftables, annotate nothing');
+  time.nowMs += LINGER_MS - 1;
+  t.is(await plane.leave(entry), 1, 'looked at early, it still lingers');
+  t.is(taken(), '');
+  time.nowMs += 1;
+  t.is(await plane.leave(entry), 0);
+  t.is(taken(), 'unprobe, untell, clear nftables, close');
 });
 
-test('rules stay as long as captured connections are open', async (t) => {
-  const { plane, pods, request, taken, busy } = stage({ tunnelled: 2 });
+test('a pod that comes back while it lingers is served all along and captured again', async (t) => {
+  const { plane, pods, request, taken } = stage();
   await plane.join(request);
   const entry = pods.get('u');
   if (!entry) return t.fail();
-  t.true((await plane.leave(entry)) > 0);
+  await plane.leave(entry);
+  taken();
+  await plane.join(request);
+  t.is(taken(), 'prepare, probe, tell, look, capture, annotate enabled');
+  t.is(entry.state, 'enrolled');
+  t.is(await plane.leave(entry), LINGER_MS, 'and lingers anew when it leaves again');
+});
+
+test('a release that fails is repeated, and the pod still lingers', async (t) => {
+  const { plane, pods, request, fail } = stage({ fail: new Set(['release nftables']) });
+  await plane.join(request);
+  const entry = pods.get('u');
+  if (!entry) return t.fail();
+  await t.throwsAsync(plane.leave(entry));
+  t.false(entry.capturing, 'unknown: whoever wants it back has to capture it');
+  fail.clear();
+  t.is(await plane.leave(entry), LINGER_MS);
+});
+
+test('rules stay as long as captured connections are open', async (t) => {
+  const { plane, pods, request, taken, busy, leave } = stage({ tunnelled: 2 });
+  await plane.join(request);
+  const entry = pods.get('u');
+  if (!entry) return t.fail();
+  t.true((await leave(entry)) > 0);
   t.notRegex(taken(), /clear/);
   t.is(pods.snapshot().length, 0, 'no tunnel is told of it any more');
   busy.tunnelled = 0;
@@ -128,11 +168,12 @@ test('rules stay as long as captured connections are open', async (t) => {
 });
 
 test('a pod that comes back while it drains keeps its namespace and is captured again', async (t) => {
-  const { plane, pods, request, taken } = stage({ tunnelled: 1 });
+  const { plane, pods, request, taken, leave } = stage({ tunnelled: 1 });
   await plane.join(request);
   const entry = pods.get('u');
   if (!entry) return t.fail();
-  await plane.leave(entry);
+  await leave(entry);
+  t.is(entry.state, 'draining');
   taken();
   await plane.join(request);
   t.is(taken(), 'prepare, probe, tell, look, capture, annotate enabled');
@@ -174,7 +215,7 @@ test('an annotation of a pod that is gone is no failure', async (t) => {
 
 test('the same namespace given again keeps the old handle, another replaces it', (t) => {
   const { pods, request, taken } = stage();
-  const entry = { ...request, state: 'joining', capturing: true } as const;
+  const entry = { ...request, state: 'joining', capturing: true, servedUntilMs: 0 } as const;
   pods.put({ ...entry });
   const again = fakeNetns('1', () => t.pass());
   pods.put({ ...entry, netns: again });

@@ -43,10 +43,10 @@ export interface PodDataplaneDeps {
   readonly log: Logger;
   /** How long peers get to learn that a pod has left before its listeners close. */
   readonly lingerMs: number;
-  /** Looks for what is open in clear in a pod that is about to be captured. Must not reject. */
-  readonly inspectClear: (pod: EnrolledPod) => Promise<void>;
+  /** Looks for what is open in clear in a pod that is about to be captured. Must not throw. */
+  readonly inspectClear: (pod: EnrolledPod) => void;
   /** Number of connections that the tunnel carries in the pod. */
-  readonly tunnelled: (pod: EnrolledPod) => Promise<number>;
+  readonly tunnelled: (pod: EnrolledPod) => number;
 }
 
 /** A pod as it should be. `netns` is owned by whoever takes the request. */
@@ -95,7 +95,7 @@ export class PodDataplane {
     const pod = this.#enter(request);
     await pod.backend.prepare(toCaptured(pod));
     await this.#acknowledge(pod);
-    if (!pod.capturing) await this.#deps.inspectClear(pod);
+    if (!pod.capturing) this.#deps.inspectClear(pod);
     await pod.backend.capture(toCaptured(pod));
     pod.capturing = true;
     // Released, not cleared: what it captured is still open, and the return path belongs to both.
@@ -113,15 +113,24 @@ export class PodDataplane {
     await this.#deps.probes.add(pod.uid, pod.ips);
   }
 
-  /** A running pod leaves. Rejects with ERR_REDIRECT or ERR_ZDS. Resolves with ms until `drain` should be called. */
+  /**
+   * A running pod leaves, in steps: nothing new is captured and peers are told; after the linger the tunnel goes; `drain`
+   * takes the rest. Rejects with ERR_REDIRECT or ERR_ZDS. Resolves with ms until it should be called again, 0 when all is
+   * done. No call waits for the linger, so that the lingers of many pods overlap.
+   */
   async leave(pod: EnrolledPod): Promise<number> {
     const { clock, tunnel, probes, log, lingerMs } = this.#deps;
-    const wasEnrolled = pod.state === 'enrolled';
-    pod.state = 'leaving';
-    await pod.backend.release(toCaptured(pod));
-    pod.capturing = false;
-    await this.annotate(pod.key, undefined);
-    if (wasEnrolled && tunnel.connections > 0) await clock.sleep(lingerMs);
+    if (pod.state === 'draining') return await this.drain(pod);
+    if (pod.state !== 'leaving') {
+      const lingers = pod.state === 'enrolled' && tunnel.connections > 0;
+      pod.capturing = false; // also when the release fails half-way: who wants the pod back captures it anew
+      await pod.backend.release(toCaptured(pod));
+      await this.annotate(pod.key, undefined);
+      pod.state = 'leaving';
+      pod.servedUntilMs = clock.monotonicMs() + (lingers ? lingerMs : 0);
+    }
+    const leftMs = pod.servedUntilMs - clock.monotonicMs();
+    if (leftMs > 0) return Math.ceil(leftMs);
     await probes.remove(pod.uid);
     await tunnel.delete(pod.uid);
     pod.state = 'draining';
@@ -131,7 +140,7 @@ export class PodDataplane {
 
   /** Takes the last rules out of a pod that left once no captured connection is open. Resolves with 0 when that is done. */
   async drain(pod: EnrolledPod): Promise<number> {
-    if ((await this.#deps.tunnelled(pod)) > 0) return DRAIN_LOOK_MS;
+    if (this.#deps.tunnelled(pod) > 0) return DRAIN_LOOK_MS;
     await pod.backend.clear(toCaptured(pod));
     this.#deps.pods.drop(pod);
     return 0;
@@ -161,7 +170,7 @@ export class PodDataplane {
   #enter(request: JoinRequest): EnrolledPod {
     const known = this.#deps.pods.get(request.uid);
     const state = known?.state === 'enrolled' ? 'enrolled' : 'joining';
-    return this.#deps.pods.put({ ...request, state, capturing: known?.capturing ?? false });
+    return this.#deps.pods.put({ ...request, state, capturing: known?.capturing ?? false, servedUntilMs: 0 });
   }
 
   /** The tunnel listens in the pod when this resolves. */

@@ -139,8 +139,7 @@ export class PodReconciler {
   }
 
   async #leave(entry: EnrolledPod): Promise<number> {
-    if (entry.state === 'draining') return await this.#deps.dataplane.drain(entry);
-    this.#deps.metrics.reconciled('update');
+    if (entry.state !== 'leaving' && entry.state !== 'draining') this.#deps.metrics.reconciled('update');
     return await this.#deps.dataplane.leave(entry);
   }
 
@@ -160,7 +159,7 @@ export class PodReconciler {
       log.debug('pod reconciled', { pod: keyText(request.key) });
     }
     const now = enrolled.get(uid);
-    if (now) await clearWatch.enforce(now);
+    if (now) clearWatch.enforce(now);
     return INSPECT_INTERVAL_MS;
   }
 
