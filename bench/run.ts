@@ -10,6 +10,7 @@ import { BenchCluster } from './cluster.ts';
 import { measureConfigEdit } from './measures/config-edit.ts';
 import { measureEnrolment } from './measures/enrolment.ts';
 import { measureIdleMemory } from './measures/idle-memory.ts';
+import { measureRecovery } from './measures/recovery.ts';
 import { measureRequests, type RequestFigures } from './measures/requests.ts';
 import { measureThroughput } from './measures/throughput.ts';
 import type { BenchPods } from './pods.ts';
@@ -18,6 +19,7 @@ import { type Figure, formatReport, percentile, type Report } from './report.ts'
 const DEFAULT_OUTPUT = join(import.meta.dirname, 'results', 'latest.json');
 const KEEP_ALIVE = [1, 16, 64, 256] as const;
 const EDITS = 40;
+const RECOVERIES = 3;
 
 const options = new Command('bench')
   .option('--seconds <n>', 'length of each load', '5')
@@ -126,6 +128,12 @@ async function main(): Promise<void> {
     console.error(`mesh: ${count} idle connections`);
   }
   figures.push(...percentileFigures('policy edit to effect', await measureConfigEdit(cluster, httpIp, EDITS)));
+  const recovery = await measureRecovery(cluster, httpIp, RECOVERIES);
+  for (const [program, samples] of Object.entries(recovery)) {
+    const name = `recovery after kill -9: ${program}, median`;
+    figures.push({ name, unit: 'ms', mesh: percentile(samples, 0.5), better: 'less' });
+  }
+  console.error('mesh: recovery after kill -9');
   figures.push(...percentileFigures('label to enrolled, 100 running pods', await measureEnrolment(cluster)));
 
   const report: Report = {

@@ -1,12 +1,9 @@
 /** Time from writing a policy into the resource directory to its effect on calls. */
-import { once } from 'node:events';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { BenchCluster } from '../cluster.ts';
+import { PolicyWatcher } from '../policy-watcher.ts';
 
-const NODE = join(import.meta.dirname, '..', '..', 'node_modules', '.bin', 'node');
-const PROBE = join(import.meta.dirname, '..', 'policy-probe.ts');
 const DENY = join(import.meta.dirname, '..', 'manifests', 'deny.yaml');
 
 /** Milliseconds for each of `edits` edits; a policy is added and removed in turn. */
@@ -17,18 +14,9 @@ export async function measureConfigEdit(
 ): Promise<readonly number[]> {
   const policy = await readFile(DENY, 'utf8');
   const target = join(cluster.plan.resourceDir, 'bench-deny.yaml');
-  const probe = cluster.start('client', [NODE, PROBE, httpIp, '8080']);
-  const lines = createInterface({ input: probe.stdout })[Symbol.asyncIterator]();
-  const next = async (wanted: string): Promise<number> => {
-    for (;;) {
-      const { value, done } = await lines.next();
-      if (done) throw new Error('the probe ended');
-      const [state, atMs] = String(value).split(' ');
-      if (state === wanted) return Number(atMs);
-    }
-  };
+  await using probe = await PolicyWatcher.start(cluster, httpIp);
   try {
-    await next('allowed');
+    await probe.next('allowed');
     const samples: number[] = [];
     for (let edit = 0; edit < edits; edit++) {
       const deny = edit % 2 === 0;
@@ -36,12 +24,10 @@ export async function measureConfigEdit(
       const startedMs = performance.timeOrigin + performance.now();
       if (deny) await rename(`${target}.tmp`, target);
       else await rm(target);
-      samples.push((await next(deny ? 'denied' : 'allowed')) - startedMs);
+      samples.push((await probe.next(deny ? 'denied' : 'allowed')) - startedMs);
     }
     return samples;
   } finally {
     await rm(target, { force: true });
-    probe.stdin.end();
-    if (probe.exitCode === null) await once(probe, 'close');
   }
 }
