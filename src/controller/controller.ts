@@ -102,7 +102,7 @@ export async function startController(options: ControllerOptions, deps: Controll
     const statuses = stack.use(
       new StatusWriter({
         writer: deps.writer,
-        find: (kind, key) => watch.informer(kind).get(key),
+        find: (kind, key) => watch.find(kind, key),
         clock,
         log: log.child('status'),
       }),

@@ -1,5 +1,6 @@
 /** The snapshot of resources over a watch provider, and one call for every burst of changes. */
-import type { GroupKind, Informer, KubeObject, KubeSource } from '../kube/index.ts';
+import type { GroupKind, Informer, KubeObject, KubeSource, RefusedObject } from '../kube/index.ts';
+import type { NamespacedName } from '../model/address.ts';
 import { KINDS } from '../schema/index.ts';
 import type { Resources } from './resources.ts';
 
@@ -21,9 +22,11 @@ const SERVED = {
   peerAuthentications: security('PeerAuthentication'),
   gateways: gatewayApi('Gateway'),
   gatewayClasses: gatewayApi('GatewayClass'),
-} as const satisfies Record<Exclude<keyof Resources, 'notServed'>, GroupKind>;
+} as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>, GroupKind>;
 
 type Served = keyof typeof SERVED;
+/** Kinds whose absence opens what they guard. */
+const GUARDING = ['authorizationPolicies', 'peerAuthentications'] as const satisfies readonly Served[];
 
 export class ResourceWatch implements Disposable {
   readonly #source: KubeSource;
@@ -46,12 +49,22 @@ export class ResourceWatch implements Disposable {
 
   snapshot(): Resources {
     const lists = Object.fromEntries([...this.#informers].map(([name, informer]) => [name, informer.list()]));
+    const notServed = this.#notServed.flatMap((informer) => informer.list());
+    const refusedPolicies = GUARDING.flatMap((name) => this.#informers.get(name)?.refused() ?? []);
     // The check of the provider has refused objects of another shape.
-    return { ...lists, notServed: this.#notServed.flatMap((informer) => informer.list()) } as unknown as Resources;
+    return { ...lists, notServed, refusedPolicies } as unknown as Resources;
   }
 
   informer<T extends KubeObject>(kind: GroupKind): Informer<T> {
     return this.#source.informer<T>(kind);
+  }
+
+  /** An object of a kind, also one that was refused and has no good version. */
+  find(kind: GroupKind, key: NamespacedName): KubeObject | undefined {
+    const informer = this.informer(kind);
+    const isIt = ({ object: { metadata } }: RefusedObject) =>
+      metadata.name === key.name && (metadata.namespace ?? '') === key.namespace;
+    return informer.get(key) ?? informer.refused().find(isIt)?.object;
   }
 
   /** Calls back once per burst of changes, never inside the provider's own call. */

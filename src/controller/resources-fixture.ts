@@ -1,9 +1,9 @@
 /** Snapshots for tests, from plain objects. */
-import type { KubeObject } from '../kube/index.ts';
+import type { KubeObject, RefusedObject } from '../kube/index.ts';
 import { findKind } from '../schema/index.ts';
 import type { Resources } from './resources.ts';
 
-const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed'>>> = {
+const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>>> = {
   Namespace: 'namespaces',
   Node: 'nodes',
   Pod: 'pods',
@@ -18,7 +18,7 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed'>>> = 
   GatewayClass: 'gatewayClasses',
 };
 
-export function resourcesOf(objects: readonly KubeObject[]): Resources {
+export function resourcesOf(objects: readonly KubeObject[], refusedPolicies: readonly RefusedObject[] = []): Resources {
   const lists: Record<string, KubeObject[]> = { notServed: [] };
   for (const field of Object.values(FIELDS)) lists[field] = [];
   for (const object of objects) {
@@ -27,5 +27,5 @@ export function resourcesOf(objects: readonly KubeObject[]): Resources {
     if (field) lists[field]?.push(object);
     else if (findKind(group, object.kind)?.serving === 'not-served') lists.notServed?.push(object);
   }
-  return lists as unknown as Resources; // fixtures are checked by their kinds' schemas
+  return { ...lists, refusedPolicies } as unknown as Resources; // fixtures are checked by their kinds' schemas
 }

@@ -1,5 +1,5 @@
 /** The objects that the control plane reads, as one readonly snapshot. */
-import type { KubeObject } from '../kube/index.ts';
+import type { KubeObject, RefusedObject } from '../kube/index.ts';
 import type {
   AuthorizationPolicySpec,
   Condition,
@@ -41,6 +41,8 @@ export interface Resources {
   readonly serviceEntries: readonly ServiceEntry[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
+  /** Of the two kinds before: those that cannot be understood and have no good version. */
+  readonly refusedPolicies: readonly RefusedObject[];
   readonly gateways: readonly Gateway[];
   readonly gatewayClasses: readonly GatewayClass[];
   readonly secrets: readonly Secret[];

@@ -38,6 +38,7 @@ export class TranslationLoop implements Disposable {
   readonly #poll: NodeJS.Timeout;
   #translation = EMPTY;
   #authored: ReadonlySet<string> = new Set();
+  #refused: ReadonlyMap<string, string> = new Map();
   #told = '';
 
   constructor(deps: TranslationLoopDeps) {
@@ -60,6 +61,7 @@ export class TranslationLoop implements Disposable {
     try {
       const resources = watch.snapshot();
       this.#translation = this.#translator.translate(resources);
+      this.#reportRefused(resources);
       this.#authored = new Set(authoredPolicies(resources));
       const commit = this.#emitter.emit(this.#translation.ir);
       for (const key of commit.get(AUTHORIZATION_TYPE) ?? []) this.#policyChangedAt.set(key, store.generation);
@@ -72,13 +74,28 @@ export class TranslationLoop implements Disposable {
       log.error('translation failed; the last one stays in force', { error: errorMessage(error) });
     }
     const { workloads, services, policies } = this.#translation.ir;
-    const sizes = { workload: workloads.length, service: services.length, policy: policies.length };
+    const sizes = {
+      workload: workloads.length,
+      service: services.length,
+      policy: policies.length,
+      'refused-policy': this.#refused.size,
+    };
     this.#deps.onPass((clock.monotonicMs() - startMs) / 1_000, sizes);
     this.#tell(true);
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#poll);
+  }
+
+  /** One line for each policy that cannot be understood, when it turns so. */
+  #reportRefused({ refusedPolicies }: Resources): void {
+    const known = this.#refused;
+    this.#refused = new Map(refusedPolicies.map(({ object, reason }) => [`${object.kind} ${nameOf(object)}`, reason]));
+    for (const [policy, reason] of this.#refused) {
+      if (known.get(policy) === reason) continue;
+      this.#deps.log.error('policy cannot be understood: what it may guard is denied', { policy, reason });
+    }
   }
 
   #tell(always: boolean): void {
@@ -96,6 +113,7 @@ export class TranslationLoop implements Disposable {
 }
 
 /** Policies that somebody wrote, as opposed to those made from other kinds. */
-function authoredPolicies({ authorizationPolicies }: Resources): readonly string[] {
-  return authorizationPolicies.map(nameOf);
+function authoredPolicies({ authorizationPolicies, refusedPolicies }: Resources): readonly string[] {
+  const refused = refusedPolicies.map(({ object }) => object).filter(({ kind }) => kind === 'AuthorizationPolicy');
+  return [...authorizationPolicies, ...refused].map(nameOf);
 }

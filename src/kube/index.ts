@@ -16,5 +16,6 @@ export type {
   MergePatch,
   ObjectMeta,
   OwnerReference,
+  RefusedObject,
   WatchOptions,
 } from './port.ts';

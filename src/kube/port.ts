@@ -42,11 +42,22 @@ export interface GroupKind {
   readonly kind: string;
 }
 
+/**
+ * An object that is there, was refused, and of which no good version is known. Of what was given only the names, labels
+ * and annotations are checked; a kind that guards something fails closed for it.
+ */
+export interface RefusedObject {
+  readonly object: KubeObject;
+  readonly reason: string;
+}
+
 export interface Informer<T extends KubeObject> {
   /** Resolves when the first full listing is in. */
   readonly synced: Promise<void>;
   list(namespace?: string): readonly T[];
   get(key: NamespacedName): T | undefined;
+  /** Refused objects without a last good version; listeners hear of them as of the others. */
+  refused(): readonly RefusedObject[];
   /** Calls back with the key of every object that was added, changed or removed, starting with those already there. */
   subscribe(listener: (key: NamespacedName) => void): Disposable;
 }

@@ -4,6 +4,7 @@ export { customResourceDefinition, shippedKinds } from './crd.ts';
 export type { GatewayBody, ParentRef, RouteBody } from './gateway-kinds.ts';
 export type { Condition, KindDefinition, Serving } from './kind.ts';
 export type { ServiceEntrySpec, ServiceEntryStatus, WorkloadEntrySpec } from './networking-kinds.ts';
+export { type ReadablePolicy, type RefusedPolicy, readablePolicy } from './readable-policy.ts';
 export { checkObject, findKind, KINDS, type SchemaFault } from './registry.ts';
 export type {
   AuthorizationOperation,

@@ -68,6 +68,9 @@ const authorizationPolicySpec = z.strictObject({
   rules: z.array(rule.nullable()).max(512).optional(),
 });
 
+/** Fields of an AuthorizationPolicy's spec. */
+export const AUTHORIZATION_POLICY_FIELDS: readonly string[] = Object.keys(authorizationPolicySpec.shape);
+
 const mtls = z.strictObject({ mode: z.enum(['UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT']).optional() });
 const peerAuthenticationSpec = z.strictObject({
   selector: workloadSelector.optional(),

@@ -350,3 +350,70 @@ test('client and server agree after any sequence of edits, delays and broken con
     { numRuns: 200 },
   );
 });
+
+test('an address that only a block covers brings the service of the block, and is answered under its own name', async (t) => {
+  const { session, next, put, drop } = await setUp();
+  put('ns/wide', '1', { aliases: ['/10.5.0.0/16'] });
+  put('member', '1', { memberOf: ['ns/wide'], aliases: ['/10.0.0.2'] });
+  put('ns/other', '1', { aliases: ['/10.6.0.0/16'] });
+  session.receive(request(ON_DEMAND));
+  session.receive(ack(next()));
+  session.receive(request({ subscribe: ['/10.5.3.7'] }));
+  const answer = next();
+  t.deepEqual(names(answer), ['member', 'ns/wide']);
+  t.deepEqual(answer?.removed, ['/10.5.3.7']);
+  session.receive(ack(answer));
+  // Later changes of the service and of who belongs to it follow.
+  put('ns/wide', '2', { aliases: ['/10.5.0.0/16'] });
+  put('late', '1', { memberOf: ['ns/wide'], aliases: ['/10.0.0.3'] });
+  put('ns/other', '2', { aliases: ['/10.6.0.0/16'] });
+  const change = next();
+  t.deepEqual(names(change), ['late', 'ns/wide']);
+  session.receive(ack(change));
+  drop('ns/wide');
+  t.deepEqual(next()?.removed, ['ns/wide']);
+});
+
+test('a block that comes after an address in it was asked for is told, with its members', async (t) => {
+  const { session, next, put, store } = await setUp();
+  session.receive(request(ON_DEMAND));
+  session.receive(ack(next()));
+  session.receive(request({ subscribe: ['/10.5.3.7'] }));
+  const unknown = next();
+  t.deepEqual([names(unknown), unknown?.removed], [[], ['/10.5.3.7']]);
+  session.receive(ack(unknown));
+  put('ns/other', '1', { aliases: ['/10.6.0.0/16'] });
+  t.is(next(), undefined); // the control: another block is none of its business
+  const bytes = Buffer.from('1');
+  store.set(ADDRESS_TYPE, { name: 'member', bytes, memberOf: ['ns/wide'] });
+  store.set(ADDRESS_TYPE, { name: 'ns/wide', bytes, aliases: ['/10.5.0.0/16'] });
+  store.commit();
+  t.deepEqual(names(next()), ['member', 'ns/wide']);
+});
+
+test('a client that asks for an address in a block is woken when the service has been applied', async (t) => {
+  const { session, next, put } = await setUp();
+  put('ns/wide', '1', { aliases: ['/10.5.0.0/16'] });
+  const applied: string[] = [];
+  const client = new DeltaClient({ id: 'z', metadata: {} }, [
+    {
+      typeUrl: ADDRESS_TYPE,
+      mode: 'on-demand',
+      accept(resources, removed) {
+        applied.push(...resources.map(({ name }) => name), ...removed.map((name) => `-${name}`));
+        return [];
+      },
+    },
+  ]);
+  for (const first of client.open()) session.receive(first);
+  const turn = () => {
+    const response = next();
+    if (response) session.receive(client.receive(response).answer);
+  };
+  turn();
+  const demanded = client.demand(ADDRESS_TYPE, '/10.5.3.7');
+  if (demanded.request) session.receive(demanded.request);
+  turn();
+  await demanded.done;
+  t.deepEqual(applied, ['ns/wide', '-/10.5.3.7']);
+});

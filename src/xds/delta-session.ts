@@ -6,10 +6,13 @@
  *    subscriber costs a set of names and then gets the newest state of each once.
  *  - The first request of a type is always answered, with nothing when there is nothing.
  *  - A request whose nonce is not the last one sent is ignored.
+ *  - An address asked for that only a block of a service covers is answered with that service and, under the asked name,
+ *    as removed: there is no resource of that name, and its asker waits for the name.
  *  - Policies leave after the addresses that may still list them.
  *  - Resources of a gateway are sent to replicas of that gateway only, whatever a subscriber asks for.
  * Source: Envoy delta xDS protocol; details as in Istio's control plane.
  */
+import { covers, parseAddressKey, parseBlockKey } from './address-block.ts';
 import type { DeltaRequest, EncodedResponse } from './message-codec.ts';
 import type { TunnelNode } from './node-check.ts';
 import type { Commit, ResourceStore, StoredResource } from './resource-store.ts';
@@ -36,7 +39,7 @@ export interface TypeStatus {
 interface TypeState {
   readonly typeUrl: string;
   readonly wildcard: boolean;
-  /** Keys asked for on demand. */
+  /** Keys asked for on demand, and the blocks that cover them. */
   readonly asked: Set<string>;
   /** Names whose newest state is to be sent. */
   pending: Set<string>;
@@ -124,6 +127,7 @@ export class DeltaSession implements Disposable {
       lastNack: undefined,
     };
     this.#types.set(typeUrl, state);
+    for (const key of [...state.asked]) this.#askBlocks(state, key);
     for (const name of this.#initialNames(state)) {
       const { version } = this.#store.find(typeUrl, name) ?? { version: '' };
       if (version === '' || initialVersions.get(name) !== version) state.pending.add(name);
@@ -149,15 +153,21 @@ export class DeltaSession implements Disposable {
       if (key === '*') continue;
       if (state.asked.size >= MAX_ASKED_NAMES) return 'too-many-names';
       state.asked.add(key);
+      this.#askBlocks(state, key);
       for (const name of this.#namesFor(state.typeUrl, key)) state.pending.add(name);
     }
     return 'accepted';
   }
 
-  /** Names that a key stands for; the key itself when it stands for nothing, to be told as removed. */
+  /** Changes of a block's service, and of its members, concern whoever asked for an address in it. */
+  #askBlocks({ typeUrl, asked }: TypeState, key: string): void {
+    for (const block of this.#store.covering(typeUrl, key)) if (asked.size < MAX_ASKED_NAMES) asked.add(block);
+  }
+
+  /** Names that a key stands for; with the key itself when it is no key of a resource, to be told as removed. */
   #namesFor(typeUrl: string, key: string): Iterable<string> {
     const names = this.#store.resolve(typeUrl, key);
-    return names.size > 0 ? names : [key];
+    return this.#store.has(typeUrl, key) ? names : [...names, key];
   }
 
   #isKnown({ typeUrl, wildcard }: TypeState, name: string): boolean {
@@ -178,6 +188,7 @@ export class DeltaSession implements Disposable {
       const state = this.#types.get(typeUrl);
       if (!state) continue;
       for (const name of names) {
+        for (const one of state.wildcard ? [] : this.#newlyCovered(state, name)) state.pending.add(one);
         if (state.wildcard ? !this.#isOurs(typeUrl, name) : !this.#concerns(state, name)) continue;
         state.pending.add(name);
         marked = true;
@@ -190,6 +201,20 @@ export class DeltaSession implements Disposable {
   #isOurs(typeUrl: string, name: string): boolean {
     if (!isWaypointType(typeUrl)) return true;
     return this.#node.gateway !== undefined && name.startsWith(gatewayScope(this.#node.gateway));
+  }
+
+  /** A service whose block covers an address that was asked for before it was there, with its members. */
+  #newlyCovered({ typeUrl, asked }: TypeState, name: string): ReadonlySet<string> {
+    const found = new Set<string>();
+    for (const alias of this.#store.find(typeUrl, name)?.aliases ?? []) {
+      const block = asked.has(alias) || asked.size >= MAX_ASKED_NAMES ? undefined : parseBlockKey(alias);
+      if (!block) continue;
+      const addresses = [...asked].map(parseAddressKey);
+      if (!addresses.some((address) => address && covers(block, address))) continue;
+      asked.add(alias);
+      for (const one of this.#store.resolve(typeUrl, alias)) found.add(one);
+    }
+    return found;
   }
 
   /** Whether an on-demand subscriber has or wants this resource. A removed one is told to everybody: it may have it. */

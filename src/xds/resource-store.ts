@@ -8,6 +8,7 @@
  * Source: Istio control plane (versions, aliases, what an on-demand name stands for).
  */
 import createXxhash from 'xxhash-wasm';
+import { BlockIndex } from './address-block.ts';
 import { type DeltaResource, encodeResource } from './message-codec.ts';
 import { ADDRESS_TYPE } from './type-url.ts';
 import { isWaypointType } from './waypoint-types.ts';
@@ -38,6 +39,8 @@ export type Commit = ReadonlyMap<string, ReadonlySet<string>>;
 interface TypeTable {
   readonly byName: Map<string, StoredResource>;
   readonly byAlias: Map<string, Set<string>>;
+  /** Aliases that are blocks of addresses. */
+  readonly blocks: BlockIndex;
   readonly byGroup: Map<string, Set<string>>;
   readonly byNode: Map<string, Set<string>>;
 }
@@ -115,11 +118,26 @@ export class ResourceStore {
     return this.#tables.get(typeUrl)?.byName.keys() ?? [];
   }
 
-  /** Names that a key asked on demand stands for: the resource itself, those with that alias, and members. */
+  /** Aliases of blocks of addresses that cover the address of a key. */
+  covering(typeUrl: string, key: string): readonly string[] {
+    return this.#tables.get(typeUrl)?.blocks.covering(key) ?? [];
+  }
+
+  /** Whether a key is the name or an alias of a resource, as opposed to an address that a block covers. */
+  has(typeUrl: string, key: string): boolean {
+    const table = this.#tables.get(typeUrl);
+    return table !== undefined && (table.byName.has(key) || table.byAlias.has(key));
+  }
+
+  /**
+   * Names that a key asked on demand stands for: the resource itself, those with that alias or with a block of addresses
+   * that covers it, and their members.
+   */
   resolve(typeUrl: string, key: string): ReadonlySet<string> {
     const table = this.#tables.get(typeUrl);
     if (!table) return NOTHING;
     const found = new Set<string>(table.byName.has(key) ? [key] : table.byAlias.get(key));
+    for (const block of table.blocks.covering(key)) for (const name of table.byAlias.get(block) ?? []) found.add(name);
     for (const name of [...found]) for (const member of table.byGroup.get(name) ?? []) found.add(member);
     return found;
   }
@@ -159,7 +177,13 @@ export class ResourceStore {
   #table(typeUrl: string): TypeTable {
     const known = this.#tables.get(typeUrl);
     if (known) return known;
-    const table = { byName: new Map(), byAlias: new Map(), byGroup: new Map(), byNode: new Map() };
+    const table = {
+      byName: new Map(),
+      byAlias: new Map(),
+      blocks: new BlockIndex(),
+      byGroup: new Map(),
+      byNode: new Map(),
+    };
     this.#tables.set(typeUrl, table);
     return table;
   }
@@ -174,6 +198,7 @@ function isSame(old: StoredResource, { bytes, aliases = [], memberOf = [], node 
 function index(table: TypeTable, resource: StoredResource): void {
   table.byName.set(resource.name, resource);
   for (const [map, key] of indexKeys(table, resource)) map.set(key, (map.get(key) ?? new Set()).add(resource.name));
+  for (const alias of resource.aliases) table.blocks.add(alias);
 }
 
 function unindex(table: TypeTable, resource: StoredResource): void {
@@ -183,6 +208,7 @@ function unindex(table: TypeTable, resource: StoredResource): void {
     names?.delete(resource.name);
     if (names?.size === 0) map.delete(key);
   }
+  for (const alias of resource.aliases) if (!table.byAlias.has(alias)) table.blocks.remove(alias);
 }
 
 function indexKeys(

@@ -85,6 +85,37 @@ test('a broken edit is reported with file and line, and what was there stays', a
   t.regex(controller.output, /manifest refused/);
 });
 
+test('a policy that was never good denies what it may guard, after a restart too, until it is mended', async (t) => {
+  const broken = policy('"80"').replace('rules:', 'rulez:');
+  await using controller = await ControllerProcess.start({ ...FILES, 'policy.yaml': policy('"80"') });
+  await using subscriber = await Subscriber.connect(controller);
+  await subscriber.client.ready;
+  await controller.put('policy.yaml', broken);
+  await eventually(async () => (await controller.get('/debug/problems')).body.includes('rulez'));
+  t.is(subscriber.policies.get('shop/deny')?.rules[0]?.clauses.length, 1); // the control: its last good version holds
+  await controller.kill('SIGKILL');
+  await controller.restart();
+  await eventually(() => subscriber.policies.get('shop/deny')?.rules[0]?.clauses.length === 0);
+  t.like(subscriber.policies.get('shop/deny'), { scope: 'NAMESPACE', action: 'DENY' });
+  t.regex(controller.output, /policy cannot be understood: what it may guard is denied.*shop\/deny/);
+  const overlay = '.overlay/culvert-controller/AuthorizationPolicy.security.istio.io/shop/deny.json';
+  const status = () => readFile(join(controller.resources, overlay), 'utf8').catch(() => '');
+  await eventually(async () => (await status()).includes('everything is denied until it is mended'));
+  await controller.put('policy.yaml', policy('"81"'));
+  await eventually(() => subscriber.policies.get('shop/deny')?.rules[0]?.clauses.length === 1);
+  await eventually(async () => (await status()).includes('attached to ztunnel'));
+});
+
+test('a policy in a file that is no YAML denies what it may guard as far as it can be read', async (t) => {
+  const text = `${policy('"80"')}---\nkind: [\n`;
+  await using controller = await ControllerProcess.start({ ...FILES, 'policy.yaml': text });
+  await using subscriber = await Subscriber.connect(controller);
+  await subscriber.client.ready;
+  t.deepEqual(subscriber.policies.get('shop/deny')?.rules, [{ clauses: [] }]);
+  await controller.remove('policy.yaml');
+  await eventually(() => !subscriber.policies.has('shop/deny'));
+});
+
 test('an unknown token and a foreign namespace are refused; a token becomes valid when the file says so', async (t) => {
   await using controller = await ControllerProcess.start(FILES);
   await using stranger = await Subscriber.connect(controller, { token: 'other' });

@@ -122,6 +122,8 @@ class ScopedSource implements KubeSource {
       list: (namespace) =>
         real.list(namespace === undefined ? undefined : names.key({ namespace, name: '' }).namespace).flatMap(outside),
       get: (key) => [real.get(names.key(key))].flatMap((object) => (object ? outside(object) : []))[0],
+      refused: () =>
+        real.refused().flatMap(({ object, reason }) => outside(object).map((own) => ({ object: own, reason }))),
       subscribe: (listener) =>
         real.subscribe((key) => {
           const own = names.outside(key);

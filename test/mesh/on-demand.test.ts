@@ -72,6 +72,18 @@ test('a service that the tunnel was not told of is asked for and reached', async
   t.deepEqual(await known('services'), ['server'], 'what nobody asked for has not come');
 });
 
+test('a service whose block of addresses covers the destination is asked for and reached', async (t) => {
+  await using all = await scene();
+  const { tunnel, store, client, server } = all;
+  const range = { ip: '10.96.0.0', prefixLength: 24 };
+  store.set(ADDRESS_TYPE, serviceResource({ ...serverService, addresses: [{ network: '', range }] }));
+  store.commit();
+  using echo = serveEcho(server.netns);
+  t.is((await call(client.netns, VIP, 'hi')).toString(), 'hi');
+  t.deepEqual(echo.peers, [client.ip4]);
+  await eventually('log', () => tunnel.output.includes('dst.service="server.default.svc.cluster.local"'));
+});
+
 test('control: without that resource the call fails', async (t) => {
   await using all = await scene();
   using echo = serveEcho(all.server.netns);

@@ -51,6 +51,9 @@ export class ClearPolicies {
     const policies: PolicySet = {
       peerAuthentications: this.#peerAuthentications.list(),
       authorizationPolicies: this.#authorizationPolicies.list(),
+      refused: [...this.#peerAuthentications.refused(), ...this.#authorizationPolicies.refused()].map(
+        ({ object }) => object,
+      ),
       rootNamespace: this.#rootNamespace,
     };
     if (!mayForbidClear(policies, receiver)) return undefined;

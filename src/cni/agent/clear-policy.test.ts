@@ -123,3 +123,23 @@ test('with nothing that could forbid there is nothing to look for', (t) => {
   t.false(mayForbidClear(policies(`${PA}spec: {mtls: {mode: PERMISSIVE}}`), RECEIVER));
   t.false(mayForbidClear(policies(`${DENY.replace('DENY', 'ALLOW')}rules: [{}]}`), RECEIVER));
 });
+
+const refused = (kind: string, spec: unknown): PolicySet => ({
+  ...policies(`${PA}spec: {mtls: {mode: PERMISSIVE}}`),
+  refused: [
+    { apiVersion: 'security.istio.io/v1', kind, metadata: { name: 'broken', namespace: 'shop' }, spec } as never,
+  ],
+});
+
+test('a policy that cannot be understood forbids what its strictest reading forbids', (t) => {
+  const fault = (kind: string, spec: unknown) => {
+    const set = refused(kind, spec);
+    t.is(mayForbidClear(set, RECEIVER), findClearFault(set, RECEIVER, CALL) !== undefined);
+    return findClearFault(set, RECEIVER, CALL);
+  };
+  t.is(fault('AuthorizationPolicy', { action: 'DENY', x: 1 }), 'shop/broken');
+  t.is(fault('PeerAuthentication', { x: 1 }), 'shop/broken');
+  t.is(fault('AuthorizationPolicy', { action: 'DENY', selector: { matchLabels: { app: 'other' } }, x: 1 }), undefined);
+  t.is(fault('AuthorizationPolicy', { action: 'ALLOW', x: 1 }), undefined);
+  t.is(fault('AuthorizationPolicy', { action: 'AUDIT', x: 1 }), undefined);
+});

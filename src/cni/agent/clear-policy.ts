@@ -6,11 +6,13 @@
  */
 import type { KubeObject } from '../../kube/index.ts';
 import { type CompiledRange, compileRange, ipFamily, parseIp, rangeContains } from '../../model/ip.ts';
-import type {
-  AuthorizationPolicySpec,
-  AuthorizationRule,
-  AuthorizationSource,
-  PeerAuthenticationSpec,
+import {
+  type AuthorizationPolicySpec,
+  type AuthorizationRule,
+  type AuthorizationSource,
+  type PeerAuthenticationSpec,
+  type RefusedPolicy,
+  readablePolicy,
 } from '../../schema/index.ts';
 
 export interface PeerAuthentication extends KubeObject {
@@ -24,6 +26,8 @@ export interface AuthorizationPolicy extends KubeObject {
 export interface PolicySet {
   readonly peerAuthentications: readonly PeerAuthentication[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  /** Those that cannot be understood: they may forbid anything to every pod that they may hold for. */
+  readonly refused?: readonly KubeObject[];
   readonly rootNamespace: string;
 }
 
@@ -42,6 +46,8 @@ export interface ClearCall {
 /** `STRICT`, or the name of the policy that denies; undefined when the call may go on. Total. */
 export function findClearFault(policies: PolicySet, receiver: Receiver, call: ClearCall): string | undefined {
   if (isStrict(policies, receiver, call.port)) return 'STRICT';
+  const [refused] = refusedFor(policies, receiver);
+  if (refused) return `${namespaceOf(refused)}/${refused.metadata.name}`;
   const deny = denials(policies, receiver).find(({ spec }) => (spec?.rules ?? []).some((rule) => covers(rule, call)));
   return deny && `${deny.metadata.namespace ?? 'default'}/${deny.metadata.name}`;
 }
@@ -53,7 +59,7 @@ export function mayForbidClear(policies: PolicySet, receiver: Receiver): boolean
     const ports = Object.values(spec?.portLevelMtls ?? {});
     return spec?.mtls?.mode === 'STRICT' || ports.some(({ mode }) => mode === 'STRICT');
   });
-  return isStrictSomewhere || denials(policies, receiver).length > 0;
+  return isStrictSomewhere || [...denials(policies, receiver), ...refusedFor(policies, receiver)].length > 0;
 }
 
 /** The closest scope decides: port, workload, namespace, mesh; within a scope the oldest object. */
@@ -77,6 +83,17 @@ function denials(policies: PolicySet, receiver: Receiver): readonly Authorizatio
     const isForWaypoint = spec?.targetRef !== undefined || (spec?.targetRefs ?? []).length > 0;
     const isDryRun = metadata.annotations?.['istio.io/dry-run']?.toLowerCase() === 'true';
     return spec?.action === 'DENY' && !isForWaypoint && !isDryRun && inScope(object, policies, receiver);
+  });
+}
+
+/** Those whose strictest reading forbids calls without an identity. */
+function refusedFor(policies: PolicySet, { namespace, labels }: Receiver): readonly KubeObject[] {
+  return (policies.refused ?? []).filter((object) => {
+    const readable = readablePolicy(object as RefusedPolicy); // its spec is unknown there as well
+    if (!readable.enforced || readable.dryRun || readable.strictest === 'allow-nothing') return false;
+    const matchLabels = readable.selector;
+    const spec = matchLabels === undefined ? {} : { selector: { matchLabels } };
+    return inScope({ ...object, spec }, policies, { namespace, labels });
   });
 }
 

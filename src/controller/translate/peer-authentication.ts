@@ -75,6 +75,11 @@ function modeOf(object: PeerAuthentication | undefined): Mode {
   return object?.spec?.mtls?.mode ?? 'UNSET';
 }
 
+/** Of the policy made from a PeerAuthentication. */
+export function convertedName(name: string): string {
+  return `converted_peer_authentication_${name}`;
+}
+
 function toWorkloadPolicy(object: PeerAuthentication, inherited: boolean): WorkloadPeerPolicy {
   const mode = modeOf(object);
   const strict = mode === 'UNSET' ? inherited : mode === 'STRICT';
@@ -86,7 +91,7 @@ function toWorkloadPolicy(object: PeerAuthentication, inherited: boolean): Workl
   const rules = strict ? strictRules(ports, mode === 'UNSET') : permissiveRules(ports);
   if (rules.length === 0) return { selector, strict, converted: undefined };
   const converted: Authorization = {
-    name: `converted_peer_authentication_${object.metadata.name}`,
+    name: convertedName(object.metadata.name),
     namespace: namespaceOf(object),
     scope: 'WORKLOAD_SELECTOR',
     action: 'DENY',

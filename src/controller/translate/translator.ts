@@ -2,6 +2,7 @@
  * Resources to IR. Same resources, same IR: what is remembered between passes only saves work.
  * A broken object becomes a status condition, and everything else still ships.
  */
+import type { KubeObject } from '../../kube/index.ts';
 import type { Service } from '../../model/service.ts';
 import type { Workload } from '../../model/workload.ts';
 import type { StatusPatch, Translation } from '../ir.ts';
@@ -15,6 +16,7 @@ import { Memo } from './memo.ts';
 import { gatewayStatus, notServedStatus, remoteSecretStatus } from './not-served.ts';
 import { staticStrictPolicy, translatePeerAuthentications } from './peer-authentication.ts';
 import { type NamespaceScope, nodeLocality, translatePod } from './pod-workload.ts';
+import { translateRefusedPolicy } from './refused-policy.ts';
 import { translateService } from './service.ts';
 import { translateEntryServices, translateEntryWorkloads } from './service-entry.ts';
 import type { ServiceInfo } from './service-info.ts';
@@ -65,9 +67,13 @@ class Pass {
     this.#waypointAllows = memo.get('waypoint allows', [this.#waypoints, pods], () =>
       waypointAllows(this.#waypoints, pods, settings),
     );
-    this.#policies = resources.authorizationPolicies.map((object) =>
+    const authored = resources.authorizationPolicies.map((object) =>
       memo.get(`policy ${nameOf(object)}`, [object], () => translateAuthorizationPolicy(object, settings)),
     );
+    const refused = resources.refusedPolicies.map((one) =>
+      memo.get(`refused ${one.object.kind} ${nameOf(one.object)}`, [one], () => translateRefusedPolicy(one, settings)),
+    );
+    this.#policies = [...authored, ...refused];
     this.#peerByNamespace = groupBy(resources.peerAuthentications, namespaceOf);
   }
 
@@ -282,12 +288,13 @@ class Pass {
 }
 
 function ofRevision(resources: Resources, revision: string): Resources {
-  const ours = <T extends Resources['notServed'][number]>(objects: readonly T[]) =>
-    objects.filter(({ metadata }) => (metadata.labels?.[REVISION_LABEL] ?? revision) === revision);
+  const isOurs = ({ metadata }: KubeObject) => (metadata.labels?.[REVISION_LABEL] ?? revision) === revision;
+  const ours = <T extends KubeObject>(objects: readonly T[]) => objects.filter(isOurs);
   return {
     ...resources,
     authorizationPolicies: [...ours(resources.authorizationPolicies)].sort((a, b) => compareText(nameOf(a), nameOf(b))),
     peerAuthentications: ours(resources.peerAuthentications),
+    refusedPolicies: resources.refusedPolicies.filter(({ object }) => isOurs(object)),
     serviceEntries: ours(resources.serviceEntries),
     workloadEntries: ours(resources.workloadEntries),
   };

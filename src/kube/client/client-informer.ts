@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.ts';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { NamespacedName } from '../../model/address.ts';
-import type { GroupKind, Informer, KubeObject, WatchOptions } from '../port.ts';
+import type { GroupKind, Informer, KubeObject, RefusedObject, WatchOptions } from '../port.ts';
 import type { ApiClient, WatchEvent } from './api-client.ts';
 import { apiVersionOf, collectionPath, definitionOf, fieldSelector } from './api-path.ts';
 import type { ObjectSet } from './object-set.ts';
@@ -56,6 +56,10 @@ export class ClientInformer implements Informer<KubeObject> {
 
   get(key: NamespacedName): KubeObject | undefined {
     return this.#deps.objects.get(key);
+  }
+
+  refused(): readonly RefusedObject[] {
+    return this.#deps.objects.refused();
   }
 
   subscribe(listener: (key: NamespacedName) => void): Disposable {

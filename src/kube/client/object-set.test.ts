@@ -68,3 +68,20 @@ test('a listener that throws does not silence the others, a disposed one hears n
   set.set(object('one', '1'));
   t.deepEqual([heard, late, refused], [[], ['one'], ['oops']]);
 });
+
+test('a refused object that was never good is known as refused, until it is mended or gone', (t) => {
+  const { set, heard } = makeSet();
+  const bad = object('one', '1', { labels: { bad: 'yes' } });
+  const names = () => set.refused().map(({ object: { metadata }, reason }) => `${metadata.name}: ${reason}`);
+  set.set(bad);
+  set.set(bad);
+  t.deepEqual([names(), heard, set.list()], [['one: metadata: bad'], ['one'], []]);
+  set.set(object('one', '2'));
+  t.deepEqual(names(), []);
+  set.set(object('one', '3', { labels: { bad: 'yes' } }));
+  t.deepEqual(names(), [], 'its last good version stays in force');
+  set.set(object('two', '1', { labels: { bad: 'yes' } }));
+  set.replace([]);
+  t.deepEqual([names(), set.list()], [[], []]);
+  t.is(heard.at(-1), 'two');
+});

@@ -2,7 +2,7 @@
 import { errorMessage } from '../../core/errors.ts';
 import type { NamespacedName } from '../../model/address.ts';
 import type { ObjectCheck } from '../file/manifest.ts';
-import type { KubeObject, ObjectMeta } from '../port.ts';
+import type { KubeObject, ObjectMeta, RefusedObject } from '../port.ts';
 import { strippedObject } from './stripped-object.ts';
 
 type Listener = (key: NamespacedName) => void;
@@ -19,6 +19,8 @@ export class ObjectSet {
   readonly #options: ObjectSetOptions;
   readonly #objects = new Map<string, KubeObject>();
   readonly #refused = new Set<string>();
+  /** Those of them that have no good version. */
+  readonly #unknown = new Map<string, RefusedObject>();
   readonly #listeners = new Set<Listener>();
   #listed: readonly KubeObject[] | undefined;
 
@@ -37,9 +39,14 @@ export class ObjectSet {
     return this.#objects.get(textOf(key));
   }
 
+  refused(): readonly RefusedObject[] {
+    return [...this.#unknown.values()];
+  }
+
   subscribe(listener: Listener): Disposable {
     this.#listeners.add(listener);
-    for (const { metadata } of this.list()) listener(keyOf(metadata));
+    const present = [...this.list(), ...this.refused().map(({ object }) => object)];
+    for (const { metadata } of present) listener(keyOf(metadata));
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
@@ -54,7 +61,7 @@ export class ObjectSet {
   /** A new listing: listeners hear of what differs. */
   replace(objects: readonly KubeObject[]): void {
     const here = new Set(objects.map(({ metadata }) => textOf(keyOf(metadata))));
-    const gone = this.list()
+    const gone = [...this.list(), ...this.refused().map(({ object }) => object)]
       .map(({ metadata }) => keyOf(metadata))
       .filter((key) => !here.has(textOf(key)));
     const changed = [
@@ -70,23 +77,30 @@ export class ObjectSet {
     const text = textOf(key);
     const before = this.#objects.get(text);
     const { resourceVersion, uid } = object.metadata;
-    if (before && resourceVersion !== undefined && before.metadata.resourceVersion === resourceVersion) return false;
+    const known = before ?? this.#unknown.get(text)?.object;
+    if (known && resourceVersion !== undefined && known.metadata.resourceVersion === resourceVersion) return false;
     const stripped = strippedObject(object);
     const [fault] = this.#options.check(stripped);
     if (fault) {
       this.#refused.add(text);
-      this.#options.onChecked(key, `${fault.path.join('.')}: ${fault.reason}`);
+      const reason = `${fault.path.join('.')}: ${fault.reason}`;
+      this.#options.onChecked(key, reason);
       // The last good version of another object is nobody's.
-      return before !== undefined && before.metadata.uid !== uid && this.#objects.delete(text);
+      if (before && before.metadata.uid === uid) return false;
+      this.#objects.delete(text);
+      this.#unknown.set(text, { object: stripped, reason });
+      return true;
     }
     this.#accept(text);
+    this.#unknown.delete(text);
     this.#objects.set(text, stripped);
     return true;
   }
 
   #remove(key: NamespacedName): boolean {
     this.#accept(textOf(key));
-    return this.#objects.delete(textOf(key));
+    const wasUnknown = this.#unknown.delete(textOf(key));
+    return this.#objects.delete(textOf(key)) || wasUnknown;
   }
 
   #accept(text: string): void {

@@ -1,6 +1,6 @@
 /** The view of one kind over the object store, perhaps only of one node's objects or of one name. */
 import type { NamespacedName } from '../../model/address.ts';
-import type { Informer, KubeObject, WatchOptions } from '../port.ts';
+import type { Informer, KubeObject, RefusedObject, WatchOptions } from '../port.ts';
 import { type KindKey, keyText, type ObjectKey } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
 
@@ -21,6 +21,7 @@ export class FileInformer implements Informer<KubeObject> {
     this.#store = store;
     this.#options = options;
     for (const [text, object] of store.objects(kind)) if (this.#matches(object)) this.#present.add(text);
+    for (const [text, { object }] of store.refused(kind)) if (this.#matches(object)) this.#present.add(text);
   }
 
   list(namespace?: string): readonly KubeObject[] {
@@ -34,9 +35,14 @@ export class FileInformer implements Informer<KubeObject> {
     return object && this.#matches(object) ? object : undefined;
   }
 
+  refused(): readonly RefusedObject[] {
+    return [...this.#store.refused(this.#kind).values()].filter(({ object }) => this.#matches(object));
+  }
+
   subscribe(listener: Listener): Disposable {
     this.#listeners.add(listener);
-    for (const { metadata } of this.list()) listener({ namespace: metadata.namespace ?? '', name: metadata.name });
+    const present = [...this.list(), ...this.refused().map(({ object }) => object)];
+    for (const { metadata } of present) listener({ namespace: metadata.namespace ?? '', name: metadata.name });
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
@@ -58,7 +64,8 @@ export class FileInformer implements Informer<KubeObject> {
 
   #concerns(key: ObjectKey): boolean {
     const text = keyText(key);
-    if (this.get(key)) {
+    const refused = this.#store.refused(this.#kind).get(text);
+    if (this.get(key) || (refused && this.#matches(refused.object))) {
       this.#present.add(text);
       return true;
     }

@@ -13,7 +13,7 @@ import type { GroupKind, Informer, KubeObject, KubeSource, WatchOptions } from '
 import { FileInformer } from './file-informer.ts';
 import { type FileChange, FileTree } from './file-tree.ts';
 import { type ManifestProblem, type ObjectCheck, parseManifest } from './manifest.ts';
-import { kindKey, type ObjectKey } from './object-key.ts';
+import { keyText, kindKey, type ObjectKey } from './object-key.ts';
 import { ObjectStore, type StoreChange } from './object-store.ts';
 import { OBJECTS_FOLDER, OVERLAY_FOLDER, parseOverlay } from './overlay-file.ts';
 
@@ -77,6 +77,12 @@ export class FileSource implements KubeSource {
     return this.#store.find({ kind: kindKey(kind), namespace, name });
   }
 
+  /** An object that is there and was refused, and has no good version. */
+  findRefused(kind: GroupKind, { namespace, name }: NamespacedName): KubeObject | undefined {
+    const key = { kind: kindKey(kind), namespace, name };
+    return this.#store.refused(key.kind).get(keyText(key))?.object;
+  }
+
   /** Everything wrong right now. */
   problems(): readonly ManifestProblem[] {
     return [...this.#refused.values(), ...this.#store.problems()];
@@ -94,9 +100,9 @@ export class FileSource implements KubeSource {
     return { [Symbol.dispose]: () => void this.#removalListeners.delete(listener) };
   }
 
-  /** Present state by key. */
+  /** Present state by key; a refused object is there too. */
   has(key: ObjectKey): boolean {
-    return this.#store.find(key) !== undefined;
+    return this.#store.find(key) !== undefined || this.#store.refused(key.kind).has(keyText(key));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,7 +116,7 @@ export class FileSource implements KubeSource {
     const changed = this.#store.apply(files.map((file) => this.#toChange(file)));
     this.#report();
     for (const key of changed) {
-      if (!this.#store.find(key)) for (const listener of [...this.#removalListeners]) listener(key);
+      if (!this.has(key)) for (const listener of [...this.#removalListeners]) listener(key);
     }
     for (const informer of [...this.#informers.values()]) informer.notify(changed, (error) => this.#onListener(error));
   }
@@ -124,6 +130,10 @@ export class FileSource implements KubeSource {
       this.#refused.set(path, { file: path, line: 1, reason: overlay });
       return { kind: 'overlay', file: path, overlay: undefined };
     }
+    if (refused !== undefined) {
+      // It is there and cannot be read: its last good objects stay.
+      return { kind: 'manifest', file: path, manifest: { objects: [], refused: [], problems: [], broken: true } };
+    }
     return { kind: 'manifest', file: path, manifest: text === undefined ? undefined : this.#parse(path, text) };
   }
 
@@ -132,7 +142,7 @@ export class FileSource implements KubeSource {
       return parseManifest(path, text, this.#check);
     } catch (error) {
       const reason = `cannot be parsed: ${errorMessage(error)}`;
-      return { objects: [], problems: [{ file: path, line: 1, reason }], broken: true };
+      return { objects: [], refused: [], problems: [{ file: path, line: 1, reason }], broken: true };
     }
   }
 

@@ -57,7 +57,8 @@ export class FileWriter implements KubeWriter {
   patchObject(kind: GroupKind, key: NamespacedName, patch: MergePatch): Promise<void> {
     const objectKey = { kind: kindKey(kind), ...pick(key) };
     return this.#inOrder(overlayPath(this.#manager, objectKey), async (path) => {
-      const uid = this.#source.find(kind, key)?.metadata.uid;
+      const found = this.#source.find(kind, key) ?? this.#source.findRefused(kind, key);
+      const uid = found?.metadata.uid;
       if (uid === undefined) throw new MeshError('ERR_NOT_FOUND', `no ${kind.kind} ${key.namespace}/${key.name}`);
       const before = await this.#readOverlay(path, uid);
       const after = composePatches(before, patch);

@@ -5,8 +5,9 @@
  *  - Total: any text gives a manifest; what cannot be used becomes a problem with the line it stands on.
  *  - A syntax error spoils the whole file (`broken`): nobody knows what the rest was meant to be.
  *  - A single bad object spoils only itself; its key, where it can be told, is in the problem.
+ *  - What was refused is handed on as far as it can be read, so that its kind may fail closed.
  */
-import { isMap, isNode, isSeq, LineCounter, type ParsedNode, parseAllDocuments } from 'yaml';
+import { type Document, isMap, isNode, isSeq, LineCounter, type ParsedNode, parseAllDocuments } from 'yaml';
 import { checkObject } from '../../schema/index.ts';
 import type { KubeObject } from '../port.ts';
 import { type ObjectKey, objectKeyOf } from './object-key.ts';
@@ -26,8 +27,14 @@ export interface LocatedObject {
   readonly line: number;
 }
 
+export interface RefusedDocument extends LocatedObject {
+  readonly reason: string;
+}
+
 export interface Manifest {
   readonly objects: readonly LocatedObject[];
+  /** Refused objects whose kind and name can be read; of a broken file those that the reader could still make out. */
+  readonly refused: readonly RefusedDocument[];
   readonly problems: readonly ManifestProblem[];
   /** The text is not YAML (or JSON): nothing of it can be trusted. */
   readonly broken: boolean;
@@ -48,12 +55,19 @@ const MAX_OBJECTS_PER_FILE = 20_000;
 export function parseManifest(file: string, text: string, check: ObjectCheck = checkObject): Manifest {
   const objects: LocatedObject[] = [];
   const problems: ManifestProblem[] = [];
+  const refused: RefusedDocument[] = [];
   const read = file.endsWith('.json') ? readJson(text) : readYaml(text);
-  if (!Array.isArray(read)) return { objects, problems: [{ file, ...read }], broken: true };
+  if (!Array.isArray(read)) {
+    const { line, reason, readable } = read;
+    const kept = readable.flatMap((value) => toRefused(value, line, `${file}:${line}: ${reason}`));
+    return { objects, refused: kept, problems: [{ file, line, reason }], broken: true };
+  }
   for (const found of read) {
     const outcome = toObject(found.value);
     if (typeof outcome === 'string') {
-      problems.push({ file, line: found.lineOf([]), reason: outcome });
+      const kept = toRefused(found.value, found.lineOf([]), outcome);
+      refused.push(...kept);
+      problems.push({ file, line: found.lineOf([]), reason: outcome, ...(kept[0] ? { object: kept[0].key } : {}) });
       continue;
     }
     const key = objectKeyOf(outcome);
@@ -63,9 +77,12 @@ export function parseManifest(file: string, text: string, check: ObjectCheck = c
       const reason = `${outcome.kind} ${outcome.metadata.name}: ${at}${fault.reason}`;
       problems.push({ file, line: found.lineOf(fault.path), reason, object: key });
     }
-    if (faults.length === 0) objects.push({ key, object: outcome, line: found.lineOf([]) });
+    const [first] = faults;
+    const located = { key, object: outcome, line: found.lineOf([]) };
+    if (first) refused.push({ ...located, reason: [first.path.join('.'), first.reason].filter(Boolean).join(': ') });
+    else objects.push(located);
   }
-  return { objects, problems, broken: false };
+  return { objects, refused, problems, broken: false };
 }
 
 interface Found {
@@ -76,6 +93,8 @@ interface Found {
 interface SyntaxFault {
   readonly line: number;
   readonly reason: string;
+  /** Documents of the text, as far as they could be made out. */
+  readonly readable: readonly unknown[];
 }
 
 function readJson(text: string): Found[] | SyntaxFault {
@@ -96,13 +115,17 @@ function readYaml(text: string): Found[] | SyntaxFault {
   const found: Found[] = [];
   for (const document of documents) {
     const error = document.errors[0];
-    if (error) return { line: lines.linePos(error.pos[0]).line, reason: firstLine(error.message) };
+    if (error) {
+      const readable = documents.flatMap(readableParts);
+      return { line: lines.linePos(error.pos[0]).line, reason: firstLine(error.message), readable };
+    }
     if (document.contents === null) continue;
     let value: unknown;
     try {
       value = document.toJS({ maxAliasCount: 100 });
     } catch (cause) {
-      return { line: lineOfNode(document.contents, lines), reason: firstLine(String(cause)) };
+      const readable = documents.flatMap(readableParts);
+      return { line: lineOfNode(document.contents, lines), reason: firstLine(String(cause)), readable };
     }
     if (value === null) continue;
     const list = isList(value);
@@ -110,10 +133,25 @@ function readYaml(text: string): Found[] | SyntaxFault {
     for (const [index, item] of items.entries()) {
       const start = list ? ['items', index] : [];
       found.push({ value: item, lineOf: (path) => lineAt(document.contents, [...start, ...path], lines) });
-      if (found.length > MAX_OBJECTS_PER_FILE) return { line: 1, reason: `more than ${MAX_OBJECTS_PER_FILE} objects` };
+      if (found.length > MAX_OBJECTS_PER_FILE) {
+        return {
+          line: 1,
+          reason: `more than ${MAX_OBJECTS_PER_FILE} objects`,
+          readable: found.map((one) => one.value),
+        };
+      }
     }
   }
   return found;
+}
+
+/** What a document that may be broken still says. */
+function readableParts(document: Document.Parsed): readonly unknown[] {
+  try {
+    return itemsOf(document.toJS({ maxAliasCount: 100 }));
+  } catch {
+    return [];
+  }
 }
 
 /** The line of the deepest node on `path` that exists. */
@@ -175,8 +213,26 @@ function toObject(value: unknown): KubeObject | string {
     if (fault !== undefined) return `${kind} ${name}: metadata.${field}${fault}`;
   }
   // An empty key (`annotations:`) means the same as none.
-  const said = Object.fromEntries(Object.entries(given).filter(([, field]) => field !== null));
+  const said = Object.fromEntries(Object.entries(given).filter(([, field]) => field !== null && field !== undefined));
   return { ...(value as KubeObject), metadata: { ...(said as unknown as KubeObject['metadata']), name } };
+}
+
+/** An object that cannot be used, with what can be said of it for sure; none when its kind or name cannot be read. */
+function toRefused(value: unknown, line: number, reason: string): RefusedDocument[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const { metadata } = value as Record<string, unknown>;
+  if (typeof metadata !== 'object' || metadata === null) return [];
+  const { name, namespace, labels, annotations } = metadata as Record<string, unknown>;
+  const sure = { name, namespace, labels: stringsOf(labels), annotations: stringsOf(annotations) };
+  const object = toObject({ ...value, metadata: sure });
+  return typeof object === 'string' ? [] : [{ key: objectKeyOf(object), object, line, reason }];
+}
+
+function stringsOf(value: unknown): Readonly<Record<string, string>> | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.fromEntries(
+    Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
 }
 
 function notStrings(value: unknown): string | undefined {

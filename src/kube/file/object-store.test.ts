@@ -123,3 +123,46 @@ test('generation grows with the spec, not with what others write', (t) => {
   store.apply([put('a', { x: 2 })]);
   t.is(generation(), 1);
 });
+
+test('a refused object without a good version is kept apart, told of, and gone when mended', (t) => {
+  const store = new ObjectStore();
+  const text = (bad: string) => `apiVersion: v1\nkind: Thing\nmetadata: {name: x}\nspec: {value: ${bad}}\n`;
+  const check = ({ spec }: KubeObject & { spec?: { value?: unknown } }) =>
+    spec?.value === 'bad' ? [{ path: ['spec', 'value'], reason: 'is bad' }] : [];
+  const write = (content: string, file = 'a') =>
+    store.apply([{ kind: 'manifest', file, manifest: parseManifest(file, content, check) }]).length;
+  const refused = () => [...store.refused(KIND).values()].map(({ reason }) => reason);
+  t.is(write(text('bad')), 1);
+  t.is(write(text('bad')), 0);
+  t.deepEqual([refused(), store.objects(KIND).size], [['spec.value: is bad'], 0]);
+  t.is(write(text('1'), 'b'), 1, 'another file has a good one');
+  t.deepEqual([refused(), store.objects(KIND).size], [[], 1]);
+  store.apply([drop('b')]);
+  t.deepEqual(refused(), ['spec.value: is bad']);
+  t.is(write(text('1')), 1);
+  write(text('bad'));
+  t.deepEqual([refused(), store.objects(KIND).size], [[], 1], 'the last good version stays');
+  store.apply([drop('a')]);
+  t.is(store.objects(KIND).size, 0);
+});
+
+test('of a text that is no YAML what can be made out is refused, and not what was good before', (t) => {
+  const store = new ObjectStore();
+  const write = (content: string) =>
+    store.apply([{ kind: 'manifest', file: 'a', manifest: parseManifest('a', content, unchecked) }]);
+  const thing = (name: string) => `apiVersion: v1\nkind: Thing\nmetadata: {name: ${name}}\n`;
+  const names = () => [...store.refused(KIND).values()].map(({ object }) => object.metadata.name);
+  write(`${thing('x')}---\n${thing('y')}spec: [\n`);
+  t.deepEqual(names(), ['x', 'y']);
+  write(`${thing('x')}---\n${thing('y')}`);
+  t.deepEqual([names(), store.objects(KIND).size], [[], 2]);
+  write(`${thing('x')}---\n${thing('z')}spec: [\n`);
+  t.deepEqual([names(), store.objects(KIND).size], [['z'], 2]);
+});
+
+test('names are kept of an object whose labels cannot be used', (t) => {
+  const { refused } = parseManifest('a', 'apiVersion: v1\nkind: Thing\nmetadata: {name: x, labels: {a: b, n: 1}}\n');
+  t.like(refused[0]?.object.metadata, { name: 'x', labels: { a: 'b' } });
+  const nameless = 'apiVersion: v1\nkind: Thing\nmetadata: {labels: {}}\n';
+  t.deepEqual(parseManifest('a', nameless).refused, []);
+});

@@ -4,14 +4,15 @@
  * Invariants
  *  - Of two manifests with the same object the one first by path wins; the other is a problem.
  *  - A broken manifest keeps the objects of its last good version, a refused object its own last good version.
+ *  - A refused object without a good version, in any file, is kept apart as such.
  *  - An overlay counts only for the object whose uid it names: a recreated object starts clean.
  *  - `apply` answers exactly the keys whose merged object changed.
  */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { mergeObject } from '../merge-patch.ts';
-import type { KubeObject } from '../port.ts';
-import type { LocatedObject, Manifest, ManifestProblem } from './manifest.ts';
+import type { KubeObject, RefusedObject } from '../port.ts';
+import type { LocatedObject, Manifest, ManifestProblem, RefusedDocument } from './manifest.ts';
 import { type KindKey, keyText, type ObjectKey } from './object-key.ts';
 
 export interface Overlay {
@@ -37,13 +38,20 @@ export class ObjectStore {
   readonly #overlayFiles = new Map<string, Overlay>();
   readonly #candidates = new Map<string, readonly Candidate[]>();
   readonly #overlays = new Map<string, ReadonlyMap<string, Overlay>>();
+  readonly #refusals = new Map<string, ReadonlyMap<string, RefusedDocument>>();
   readonly #objects = new Map<KindKey, Map<string, KubeObject>>();
+  readonly #refused = new Map<KindKey, Map<string, RefusedObject>>();
   readonly #generations = new Map<string, { readonly uid: string | undefined; readonly value: number }>();
   #version = 0;
 
   /** Every object of a kind, by `keyText`. */
   objects(kind: KindKey): ReadonlyMap<string, KubeObject> {
     return this.#objects.get(kind) ?? new Map();
+  }
+
+  /** Refused objects of a kind that have no good version, by `keyText`. */
+  refused(kind: KindKey): ReadonlyMap<string, RefusedObject> {
+    return this.#refused.get(kind) ?? new Map();
   }
 
   find(key: ObjectKey): KubeObject | undefined {
@@ -91,7 +99,23 @@ export class ObjectStore {
       touched.set(text, located.key);
       this.#setCandidates(text, [...(this.#candidates.get(text) ?? []), { ...located, file }]);
     }
+    for (const { key } of previous?.refused ?? []) {
+      touched.set(keyText(key), key);
+      this.#setRefusal(keyText(key), file, undefined);
+    }
+    for (const document of next?.refused ?? []) {
+      touched.set(keyText(document.key), document.key);
+      this.#setRefusal(keyText(document.key), file, document);
+    }
     return touched.values();
+  }
+
+  #setRefusal(text: string, file: string, document: RefusedDocument | undefined): void {
+    const byFile = new Map(this.#refusals.get(text));
+    if (document) byFile.set(file, document);
+    else byFile.delete(file);
+    if (byFile.size === 0) this.#refusals.delete(text);
+    else this.#refusals.set(text, byFile);
   }
 
   #setCandidates(text: string, candidates: readonly Candidate[]): void {
@@ -129,10 +153,14 @@ export class ObjectStore {
     this.#objects.set(key.kind, kind);
     const before = kind.get(text);
     const candidate = this.#candidates.get(text)?.[0];
+    const wasRefused = this.#markRefused(
+      key,
+      candidate ? undefined : [...(this.#refusals.get(text) ?? [])].sort()[0]?.[1],
+    );
     if (!candidate) {
       kind.delete(text);
       this.#generations.delete(text);
-      return before !== undefined;
+      return before !== undefined || wasRefused;
     }
     let merged = identify(candidate);
     const overlays = [...(this.#overlays.get(text)?.values() ?? [])].sort((a, b) => compareText(a.manager, b.manager));
@@ -144,6 +172,17 @@ export class ObjectStore {
     const metadata = { ...merged.metadata, resourceVersion: String(this.#version), generation: 0 };
     metadata.generation = candidate.object.metadata.generation ?? this.#generation(text, before, merged);
     kind.set(text, { ...merged, metadata });
+    return true;
+  }
+
+  /** Answers whether that changed anything. */
+  #markRefused(key: ObjectKey, document: RefusedDocument | undefined): boolean {
+    const text = keyText(key);
+    const kind = this.#refused.get(key.kind) ?? new Map<string, RefusedObject>();
+    if (!document) return kind.delete(text);
+    const refused = { object: identify(document), reason: document.reason };
+    if (isDeepStrictEqual(kind.get(text), refused)) return false;
+    this.#refused.set(key.kind, kind.set(text, refused));
     return true;
   }
 
@@ -161,7 +200,12 @@ export class ObjectStore {
 
 function keepLastGood(manifest: Manifest, previous: Manifest | undefined): Manifest {
   if (!previous) return manifest;
-  if (manifest.broken) return { ...manifest, objects: previous.objects };
+  if (manifest.broken) {
+    const refused = new Map(
+      [...previous.refused, ...manifest.refused].map((document) => [keyText(document.key), document]),
+    );
+    return { ...manifest, objects: previous.objects, refused: [...refused.values()] };
+  }
   const present = new Set(manifest.objects.map((located) => keyText(located.key)));
   const refused = new Set(manifest.problems.flatMap((problem) => (problem.object ? [keyText(problem.object)] : [])));
   const kept = previous.objects.filter(({ key }) => refused.has(keyText(key)) && !present.has(keyText(key)));
