@@ -17,6 +17,7 @@ import { errorMessage } from '../core/errors.ts';
 import type { TextSource } from '../core/grpc-endpoint.ts';
 import { LogFilter } from '../core/log-filter.ts';
 import type { LogFormat } from '../core/log-writer.ts';
+import type { EngineChoice } from '../engine/index.ts';
 import type { IpPort } from '../model/address.ts';
 import { canonicalIp, parseIpPort } from '../model/ip.ts';
 import { ADMIN_PORT, DNS_PORT, READINESS_PORT, STATS_PORT, TUNNEL_MARK } from '../model/ports.ts';
@@ -35,12 +36,10 @@ export interface PodConfig {
   readonly serviceAccount: string;
 }
 
-export type EngineName = 'typescript' | 'native';
-
 export interface ZtunnelConfig {
   readonly mode: 'shared' | 'dedicated';
   /** Which engine moves the bytes. */
-  readonly engine: EngineName;
+  readonly engine: EngineChoice;
   /** Threads of the native engine. */
   readonly engineThreads: number;
   readonly proxyEnabled: boolean;
@@ -162,7 +161,7 @@ export function parseZtunnelConfig(env: Env, files: ConfigFiles): ZtunnelConfig 
     poolIdleTimeoutMs: read.optional('POOL_UNUSED_RELEASE_TIMEOUT', asDurationMs, 300_000),
     streamWindowBytes: read.optional('HTTP2_STREAM_WINDOW_SIZE', asPositiveInt, 4 * MIB),
     connectionWindowBytes: read.optional('HTTP2_CONNECTION_WINDOW_SIZE', asPositiveInt, 16 * MIB),
-    engine: read.optional('CULVERT_ENGINE', asEngine, 'typescript'),
+    engine: read.optional('CULVERT_ENGINE', asEngine, 'auto'),
     engineThreads: read.optional('CULVERT_ENGINE_THREADS', asPositiveInt, 1),
     frameSizeBytes: read.optional('HTTP2_FRAME_SIZE', asPositiveInt, MIB),
     drainMs: read.optional('CONNECTION_TERMINATION_DEADLINE', asDurationMs, drainFromGrace(read)),
@@ -319,9 +318,9 @@ const asMode: Parse<ZtunnelConfig['mode']> = (text) => {
   throw new Error('expected shared or dedicated');
 };
 
-const asEngine: Parse<EngineName> = (text) => {
-  if (text === 'typescript' || text === 'native') return text;
-  throw new Error('expected typescript or native');
+const asEngine: Parse<EngineChoice> = (text) => {
+  if (text === 'auto' || text === 'native' || text === 'typescript') return text;
+  throw new Error('expected auto, native or typescript');
 };
 
 const asPod: Parse<PodConfig> = (text) => {

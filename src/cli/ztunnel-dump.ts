@@ -1,4 +1,5 @@
 /** The tunnel's settings and version as the config dump shows them: the names of Istio's tunnel, no secrets. */
+import type { EngineName } from '../engine/index.ts';
 import type { Json } from '../ztunnel/index.ts';
 import type { ServerConfig, ZtunnelConfig } from './ztunnel-config.ts';
 
@@ -59,11 +60,12 @@ export function dumpConfig(config: ZtunnelConfig): Json {
   };
 }
 
-export function dumpVersion(config: ZtunnelConfig): Json {
+export function dumpVersion(config: ZtunnelConfig, engine: EngineName): Json {
   return {
     buildProfile: 'release',
     buildStatus: 'Clean',
     cryptoProvider: `openssl-${process.versions.openssl}`,
+    engine,
     gitRevision: 'unknown',
     istioVersion: config.version,
     nodeVersion: process.versions.node,

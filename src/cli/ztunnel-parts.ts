@@ -9,8 +9,7 @@ import { type GrpcEndpoint, readText } from '../core/grpc-endpoint.ts';
 import type { Logger } from '../core/logger.ts';
 import { type MetricsRegistry, newMetricsRegistry } from '../core/metrics.ts';
 import { systemClock } from '../core/system-clock.ts';
-import { type EngineOptions, NativeEngine, TypescriptEngine } from '../engine/index.ts';
-import { ILLEGAL_PORTS, SOURCE_PRESERVING_MARK } from '../model/ports.ts';
+import { ILLEGAL_PORTS } from '../model/ports.ts';
 import { CertificateCache, RevocationFile, RevocationLists, SigningClient } from '../pki/index.ts';
 import { ADDRESS_TYPE, addressSubscription, authorizationSubscription, DiscoveryClient } from '../xds/index.ts';
 import {
@@ -24,6 +23,7 @@ import {
   Tunnel,
 } from '../ztunnel/index.ts';
 import type { ServerConfig, ZtunnelConfig } from './ztunnel-config.ts';
+import { makeEngine } from './ztunnel-engine.ts';
 
 const CERTIFICATE_CONCURRENCY = 8;
 
@@ -132,24 +132,8 @@ export async function startTunnel({
     state,
     demand,
     credentials: (identity, signal) => certificates.get(identity, signal),
-    makeEngine: (handlers) => {
-      const options: EngineOptions = {
-        maxStreamsPerSession: config.maxStreamsPerSession,
-        poolIdleTimeoutMs: config.poolIdleTimeoutMs,
-        connectTimeoutMs: 10_000,
-        streamWindowBytes: config.streamWindowBytes,
-        connectionWindowBytes: config.connectionWindowBytes,
-        frameSizeBytes: config.frameSizeBytes,
-        ...(config.mark === undefined ? {} : { mark: config.mark }),
-        sourcePreservingMark: SOURCE_PRESERVING_MARK,
-        keepalive: config.keepalive,
-        userTimeout: config.userTimeout,
-        revocations: () => (crl ? crl.current : RevocationLists.none),
-      };
-      return config.engine === 'native'
-        ? new NativeEngine(handlers, { ...options, threads: config.engineThreads })
-        : new TypescriptEngine(handlers, options);
-    },
+    makeEngine: (handlers) =>
+      makeEngine(config, handlers, { revocations: () => (crl ? crl.current : RevocationLists.none), log }),
     lookup: systemLookup(),
     registry,
     clock: systemClock,
@@ -157,7 +141,13 @@ export async function startTunnel({
     log,
     podsChanged: onPods,
   });
-  recheck = () => tunnel.engine.recheckPeers?.();
+  new Gauge({
+    name: 'culvert_engine_info',
+    help: 'The engine that moves the bytes (unstable).',
+    labelNames: ['engine'],
+    registers: [registry],
+  }).set({ engine: tunnel.engine.name }, 1);
+  recheck = () => tunnel.engine.recheckPeers();
   return tunnel;
 }
 

@@ -99,7 +99,7 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
       connectionsOf: (owner) => tunnel.connectionsOf(owner),
       config: dumpConfig(config),
       staticConfig,
-      version: dumpVersion(config),
+      version: dumpVersion(config, tunnel.engine.name),
     });
   const admin = adminHandler({ dump, logs, shutdown: () => quit.abort() });
   resources.use(await serveLocal(config, admin));
@@ -110,7 +110,7 @@ async function serve(config: ZtunnelConfig, logs: LogWriter, signal: AbortSignal
     resources.use(await serveMetrics({ host, port: config.statsPort }, registry));
     readiness.set('proxy', true);
     readiness.set('dns proxy', true);
-    log.info('ztunnel is up', { mode: config.mode, node: config.nodeName });
+    log.info('ztunnel is up', { mode: config.mode, node: config.nodeName, engine: tunnel.engine.name });
     if (config.mode === 'shared') {
       const synced = (value: boolean): void => {
         isSynced = value;

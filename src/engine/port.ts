@@ -225,7 +225,10 @@ export interface EngineStats {
   readonly bufferedBytes: number;
 }
 
+export type EngineName = 'native' | 'typescript';
+
 export interface Engine extends AsyncDisposable {
+  readonly name: EngineName;
   /** Listens; rejects with ERR_SYSTEM (port taken, namespace gone). */
   listen(options: ListenerOptions): Promise<EngineListener>;
   /** Ends one connection now; its `closed` has this flag and error. Unknown ids are ignored. */

@@ -17,6 +17,7 @@ import type {
   ConnectionId,
   Engine,
   EngineListener,
+  EngineName,
   EngineOptions,
   EngineStats,
   ListenerOptions,
@@ -25,6 +26,7 @@ import type {
 import { SessionSet } from './session-set.ts';
 
 export abstract class ScopedEngine<S extends PoolableSession, C extends OpenConnection> implements Engine {
+  abstract readonly name: EngineName;
   protected readonly connections = new ConnectionSet<C>();
   protected readonly sessions = new SessionSet(this.connections);
   protected readonly peers: PeerWatch;

@@ -1,5 +1,5 @@
 /**
- * Traffic with Istio's echo application as HBONE client and as HBONE server. The two binaries `echo-client` and
+ * Traffic of both engines with Istio's echo application as HBONE client and as HBONE server. The two binaries `echo-client` and
  * `echo-server` are taken from the folder in CULVERT_INTEROP_BIN. Prints what passed; ends with 1 when something failed
  * and with 2 when the binaries are not there.
  */
@@ -12,10 +12,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ForwardHbone } from '../../src/engine/index.ts';
-import { TypescriptEngine } from '../../src/engine/index.ts';
+import { NativeEngine, TypescriptEngine } from '../../src/engine/index.ts';
 import { type Identity, identityUri } from '../../src/model/identity.ts';
 import { type CertificateAuthority, selfIssuing } from '../../src/pki/index.ts';
-import { CLIENT, newAuthority, SERVER, startRig } from '../engine/rig.ts';
+import { CLIENT, type EngineFactory, newAuthority, SERVER, startRig } from '../engine/rig.ts';
 import { eventually } from '../support/eventually.ts';
 
 const run = promisify(execFile);
@@ -24,6 +24,7 @@ const NEVER = new AbortController().signal;
 const REQUESTS = 20;
 
 interface Bed {
+  readonly create: EngineFactory;
   readonly folder: string;
   readonly binaries: string;
   readonly authority: CertificateAuthority;
@@ -31,6 +32,11 @@ interface Bed {
   readonly http: number;
   readonly hbone: number;
 }
+
+const engines: Readonly<Record<string, EngineFactory>> = {
+  native: (handlers, options) => new NativeEngine(handlers, options),
+  typescript: (handlers, options) => new TypescriptEngine(handlers, options),
+};
 
 const cases: Readonly<Record<string, (bed: Bed) => Promise<void>>> = {
   'our tunnel reaches echo-server over HBONE': async (bed) => {
@@ -98,30 +104,33 @@ async function runCases(binaries: string, folder: string): Promise<number> {
   args.push('--tcp', `${tcp}`, '--grpc', `${grpc}`);
   args.push('--crt', join(folder, 'server.crt'), '--key', join(folder, 'server.key'), '--ca', join(folder, 'ca.crt'));
   const server = spawn(join(binaries, 'echo-server'), args, { stdio: 'ignore' });
+  let passed = 0;
   let failed = 0;
   try {
     await eventually(() => answers(http).then((isUp) => isUp && answers(hbone)), 'echo-server to listen', 30_000);
-    const bed = { folder, binaries, authority, http, hbone };
-    for (const [name, test] of Object.entries(cases)) {
-      try {
-        await test(bed);
-        console.log(`ok   ${name}`);
-      } catch (error) {
-        failed += 1;
-        console.log(`FAIL ${name}: ${error instanceof Error ? error.message : error}`);
+    for (const [engine, create] of Object.entries(engines)) {
+      for (const [name, test] of Object.entries(cases)) {
+        try {
+          await test({ create, folder, binaries, authority, http, hbone });
+          passed += 1;
+          console.log(`ok   ${engine}: ${name}`);
+        } catch (error) {
+          failed += 1;
+          console.log(`FAIL ${engine}: ${name}: ${error instanceof Error ? error.message : error}`);
+        }
       }
     }
   } finally {
     server.kill();
   }
-  console.log(`${Object.keys(cases).length - failed} passed, ${failed} failed`);
+  console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;
 }
 
 /** Sends HTTP requests through an engine that decides so; the bodies of the answers. */
 async function throughEngine(bed: Bed, decision: ForwardHbone): Promise<readonly string[]> {
   await using rig = await startRig(
-    (handlers, options) => new TypescriptEngine(handlers, options),
+    bed.create,
     {
       outbound: () => decision,
     },
@@ -137,7 +146,7 @@ async function throughEngine(bed: Bed, decision: ForwardHbone): Promise<readonly
 /** An engine that terminates HBONE and sends to the echo server, or to `to`. */
 async function inbound(bed: Bed, to = bed.http) {
   const rig = await startRig(
-    (handlers, options) => new TypescriptEngine(handlers, options),
+    bed.create,
     {
       inboundHbone: () => ({ action: 'forward', to: { ip: '127.0.0.1', port: to } }),
     },

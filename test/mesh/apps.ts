@@ -1,5 +1,4 @@
 /** Applications inside namespaces: they know nothing of the mesh and use unmarked sockets. */
-import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { connectTcp, type IpPort, listenTcp, type Netns } from 'culvert-netns';
 
@@ -45,12 +44,15 @@ export async function connectApp(netns: Netns, to: IpPort): Promise<Socket> {
   return socket;
 }
 
-/** Sends, half-closes, and resolves with everything that came back; rejects when the connection cannot be made. */
+/**
+ * Sends, half-closes, and resolves with everything that came back, however the connection ended: a refusal may be a FIN or
+ * a reset, as the application's bytes were read before or not. Rejects when the connection cannot be made.
+ */
 export async function call(netns: Netns, to: IpPort, data: string | Buffer): Promise<Buffer> {
   const socket = await connectApp(netns, to);
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  const closed = once(socket, 'close');
+  const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.end(data);
   const timer = setTimeout(() => socket.destroy(), 15_000);
   await closed;

@@ -6,7 +6,6 @@ import type { Netns } from 'culvert-netns';
 import { type LogSink, LogWriter } from '../../src/core/log-writer.ts';
 import { newMetricsRegistry } from '../../src/core/metrics.ts';
 import { systemClock } from '../../src/core/system-clock.ts';
-import { TypescriptEngine } from '../../src/engine/index.ts';
 import type { Authorization } from '../../src/model/authorization.ts';
 import { identityUri } from '../../src/model/identity.ts';
 import { ILLEGAL_PORTS, SOURCE_PRESERVING_MARK, TUNNEL_MARK } from '../../src/model/ports.ts';
@@ -15,6 +14,7 @@ import type { Workload } from '../../src/model/workload.ts';
 import { CertificateAuthority, CertificateCache, selfIssuing } from '../../src/pki/index.ts';
 import { MeshState, Tunnel } from '../../src/ztunnel/index.ts';
 import { workload } from '../support/mesh-objects.ts';
+import { newEngine } from './engine.ts';
 import { captureTraffic, Fabric, type Namespace } from './fabric.ts';
 
 export interface Pod extends Namespace {
@@ -166,7 +166,7 @@ export class Mesh implements AsyncDisposable {
       state,
       credentials: (identity, signal) => cache.get(identity, signal),
       makeEngine: (handlers) =>
-        new TypescriptEngine(handlers, {
+        newEngine(handlers, {
           maxStreamsPerSession: 100,
           poolIdleTimeoutMs: 300_000,
           connectTimeoutMs: 10_000,

@@ -20,6 +20,16 @@ async function scene(env: Readonly<Record<string, string>> = {}): Promise<Scene>
   return { tunnel, client, server, [Symbol.asyncDispose]: () => tunnel[Symbol.asyncDispose]() };
 }
 
+const ADDON = new URL('../../native/engine/build/engine.node', import.meta.url).pathname;
+
+/** As the metrics and the config dump say. */
+async function engineOf(tunnel: TunnelProcess): Promise<string> {
+  const metrics = await eventually('metrics', () => tunnel.request(15_020, '/metrics'));
+  const [, name] = /culvert_engine_info\{engine="(\w+)"\} 1/.exec(metrics.body.toString()) ?? [];
+  const dump = JSON.parse((await tunnel.request(15_000, '/config_dump'))?.body.toString() ?? '');
+  return name === dump.version.engine ? dump.version.engine : `${name} and ${dump.version.engine}`;
+}
+
 const isReady = async (tunnel: TunnelProcess): Promise<boolean> =>
   (await tunnel.request(15_021, '/healthz/ready'))?.status === 200;
 
@@ -166,6 +176,32 @@ test('in dedicated mode the tunnel serves its own namespace without an agent', a
   );
   tunnel.kill('SIGTERM');
   t.is(await tunnel.exited(), 0);
+});
+
+test('without its add-on the tunnel says so once and serves by the TypeScript engine', async (t) => {
+  await using tunnel = await TunnelProcess.create();
+  const [client, server] = [await tunnel.fabric.add(), await tunnel.fabric.add()];
+  await tunnel.listenAsAgent();
+  const state = { workloads: [workload('client', client), workload('server', server)] };
+  await tunnel.start(state, { CULVERT_ENGINE: 'auto' }, `mount --bind /dev/null ${ADDON}`);
+  const agent = await tunnel.acceptTunnel();
+  t.is(await agent.add('u1', 'client', client.netns), '');
+  t.is(await agent.add('u2', 'server', server.netns), '');
+  t.is(await agent.snapshotSent(), '');
+  await captureTraffic(client);
+  await captureTraffic(server);
+  using _echo = serveEcho(server.netns);
+  t.is((await call(client.netns, { ip: server.ip4, port: 8080 }, 'hi')).toString(), 'hi');
+  t.is(tunnel.output.match(/native engine unavailable/g)?.length, 1);
+  t.is(await engineOf(tunnel), 'typescript');
+});
+
+test('with its add-on the tunnel serves by the native engine without being told; control of the fallback', async (t) => {
+  await using all = await scene({ CULVERT_ENGINE: 'auto' });
+  const agent = await all.tunnel.acceptTunnel();
+  t.is(await agent.snapshotSent(), '');
+  t.is(await engineOf(all.tunnel), 'native');
+  t.notRegex(all.tunnel.output, /unavailable/);
 });
 
 test('POST to /quitquitquit ends the process', async (t) => {

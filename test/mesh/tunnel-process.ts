@@ -26,6 +26,7 @@ import {
 import { addDiscoveryService, ResourceStore } from '../../src/xds/index.ts';
 import { revocationList } from '../support/revocation-list.ts';
 import { eventually } from './apps.ts';
+import { ENGINE } from './engine.ts';
 import { Fabric, type Namespace } from './fabric.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
@@ -58,8 +59,11 @@ export class TunnelProcess implements AsyncDisposable {
     return this.#child?.exitCode;
   }
 
-  /** Starts the program with this state; `env` is added to its environment. */
-  async start(state: object | ResourceStore, env: Readonly<Record<string, string>> = {}): Promise<void> {
+  /**
+   * Starts the program with this state; `env` is added to its environment. `setup` is a shell command that is run before
+   * it, in its mount namespace.
+   */
+  async start(state: object | ResourceStore, env: Readonly<Record<string, string>> = {}, setup = ':'): Promise<void> {
     const folder = this.#authorityFolder;
     const authority = await CertificateAuthority.open({ folder, trustDomain: 'cluster.local', clock: systemClock });
     const store = state instanceof ResourceStore ? state : undefined;
@@ -73,6 +77,7 @@ export class TunnelProcess implements AsyncDisposable {
     const all = {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
       NODE_NAME: 'n1',
+      CULVERT_ENGINE: ENGINE,
       ...(store ? discovery : { LOCAL_XDS_PATH: config }),
       CA_ADDRESS: address,
       CA_ROOT_CA: authority.rootsPem,
@@ -80,7 +85,9 @@ export class TunnelProcess implements AsyncDisposable {
       INPOD_UDS: this.socketPath,
       ...env,
     };
-    const args = ['--pdeathsig', 'KILL', 'ip', 'netns', 'exec', this.node.name, process.execPath, MAIN, 'ztunnel'];
+    const program = [process.execPath, MAIN, 'ztunnel'];
+    const inNamespace = ['ip', 'netns', 'exec', this.node.name, 'sh', '-ec', `${setup}; exec "$@"`, 'sh'];
+    const args = ['--pdeathsig', 'KILL', ...inNamespace, ...program];
     const child = spawn('setpriv', args, { env: all, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => {

@@ -21,6 +21,7 @@ export interface NativeEngineOptions extends EngineOptions {
 }
 
 export class NativeEngine extends ScopedEngine<NativeSession, NativeConnection> {
+  override readonly name = 'native';
   readonly #threads: EngineThreads;
   readonly #deps: PlainServiceDeps & HboneServiceDeps;
 

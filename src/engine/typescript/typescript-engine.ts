@@ -16,6 +16,7 @@ import { listenPlain, type PlainListenerDeps } from './plain-listener.ts';
 const REPORT_INTERVAL_MS = 1_000;
 
 export class TypescriptEngine extends ScopedEngine<ClientHttp2Session, Connection> {
+  override readonly name = 'typescript';
   readonly #deps: PlainListenerDeps & HboneListenerDeps;
   readonly #reports: NodeJS.Timeout;
   #lastId = 0;
