@@ -9,7 +9,7 @@ test('the defaults', (t) => {
   const config = parse();
   t.like(config, {
     mode: 'shared',
-    engine: 'typescript',
+    engine: 'auto',
     mark: 1337,
     inpodSocket: '/var/run/ztunnel/ztunnel.sock',
     adminPort: 15_000,
