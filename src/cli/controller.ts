@@ -4,10 +4,12 @@
  * Environment
  *  - RESOURCE_DIR: the directory of YAML. Without it: the API server of KUBECONFIG, else of the own cluster.
  *  - CA_DIR: keeps the certificate authority; a self-made one leaves its root in `root-cert.pem` there. Required with
- *    RESOURCE_DIR; else the Secret `istio-ca-secret` keeps it.
+ *    RESOURCE_DIR; else the Secret `istio-ca-secret` keeps it (`cacerts` with USE_CACERTS_FOR_SELF_SIGNED_CA).
+ *  - EXTERNAL_CA, K8S_SIGNER, CERT_SIGNER_DOMAIN: a signer of the cluster signs, as in Istio; its root is
+ *    `root-cert.pem` in EXTERNAL_CA_CERT_DIR (`/etc/external-ca-cert`), else the cluster's own.
  *  - TOKENS_FILE: static tokens, see `StaticTokens`. Required with RESOURCE_DIR; else the API server reviews tokens.
  *    TOKEN_AUDIENCES: what they must be good for, default `istio-ca`.
- *  - CACERTS_DIR: the operator's authority, default `/etc/cacerts`. ROOT_CERT_FILE: where to write the root
+ *  - CACERTS_DIR: the operator's authority, default `/etc/cacerts`, watched; ISTIO_MULTIROOT_MESH: its roots may change. ROOT_CERT_FILE: where to write the root
  *    certificates besides.
  *  - LISTEN_HOST (default `::`), LISTEN_PORT (15012), METRICS_PORT (15014), READY_PORT (8080); 0 takes any free port,
  *    PORTS_FILE tells which, as JSON, once ready.
@@ -17,13 +19,16 @@
  *    LOG_FILTER (`info`), LOG_FORMAT (plain or json).
  */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import {
+  ALWAYS_LEADING,
   type ControllerOptions,
   DEFAULT_MESH_SETTINGS,
+  LeaderElection,
+  type Leadership,
   OWN_CONDITION_TYPES,
   StaticTokens,
-  secretCaKeeper,
   startController,
   TokenReviews,
 } from '../controller/index.ts';
@@ -35,13 +40,14 @@ import { systemClock } from '../core/system-clock.ts';
 import type { Authenticator } from '../model/caller.ts';
 import { canonicalIp } from '../model/ip.ts';
 import { CONTROL_PLANE_PORT } from '../model/ports.ts';
-import type { CaKeeper } from '../pki/index.ts';
+import { type AuthorityConfig, openAuthority, readAuthorityConfig } from './controller-authority.ts';
 import { type KubeProvider, openProvider, type ProviderConfig, readProviderConfig } from './kube-provider.ts';
 
 export interface ControllerConfig extends ControllerOptions {
   readonly provider: ProviderConfig;
-  /** Undefined: a Secret of the cluster. */
-  readonly caDir: string | undefined;
+  readonly authority: AuthorityConfig;
+  /** Of this replica, among those that want to lead. */
+  readonly podName: string;
   /** Undefined: tokens are reviewed by the API server. */
   readonly tokensFile: string | undefined;
   readonly tokenAudiences: readonly string[];
@@ -60,17 +66,18 @@ export function parseControllerConfig(env: Env): ControllerConfig {
   const rootNamespace = read.optional('POD_NAMESPACE', asString, defaults.rootNamespace);
   const serverNames = read.optional('SERVER_NAMES', asList, []);
   const provider = readProviderConfig(read, env);
-  const neededByDirectory = (name: string): string | undefined =>
-    provider.kind === 'directory'
-      ? read.required(name, asString)
-      : read.optional<string | undefined>(name, asString, undefined);
   return read.done({
     provider,
-    caDir: neededByDirectory('CA_DIR'),
-    tokensFile: neededByDirectory('TOKENS_FILE'),
+    authority: readAuthorityConfig(read, provider.kind === 'directory'),
+    podName: read.optional('POD_NAME', asString, 'istiod'),
+    tokensFile:
+      provider.kind === 'directory'
+        ? read.required('TOKENS_FILE', asString)
+        : read.optional<string | undefined>('TOKENS_FILE', asString, undefined),
     tokenAudiences: read.optional('TOKEN_AUDIENCES', asList, ['istio-ca']),
     rootCertFile: read.optional<string | undefined>('ROOT_CERT_FILE', asString, undefined),
     pluggedCaDir: read.optional('CACERTS_DIR', asString, '/etc/cacerts'),
+    multiRoot: read.optional('ISTIO_MULTIROOT_MESH', asBoolean, false),
     host: read.optional('LISTEN_HOST', asString, '::'),
     ports: {
       xds: read.optional('LISTEN_PORT', asPort, CONTROL_PLANE_PORT),
@@ -106,12 +113,14 @@ export async function runController(env: Env, signal: AbortSignal): Promise<numb
       log: log.child('kube'),
     });
     const { source, writer } = provider;
+    await using election = openElection(config, provider, log.child('leader'));
     await using controller = await startController(config, {
       ...{ source, writer, clock: systemClock, log },
       applyObject: (object) => provider.applyObject(object),
       problems: () => provider.problems(),
       authenticator: makeAuthenticator(config, provider, log.child('auth')),
-      authority: authorityKeeper(config, provider),
+      authority: await openAuthority(config.authority, provider, config.settings.rootNamespace),
+      leadership: election.leadership,
     });
     if (config.portsFile !== '') await writePorts(config.portsFile, controller.ports);
     await aborted(signal);
@@ -131,10 +140,21 @@ function makeAuthenticator(config: ControllerConfig, { cluster }: KubeProvider, 
   return new TokenReviews({ review: cluster.review, audiences: config.tokenAudiences, trustDomain, clusterId, log });
 }
 
-function authorityKeeper({ caDir, settings }: ControllerConfig, { cluster }: KubeProvider): string | CaKeeper {
-  if (caDir !== undefined) return caDir;
-  assert(cluster, 'the configuration requires a folder where there is no API server');
-  return secretCaKeeper(cluster.objects, settings.rootNamespace);
+/** One replica writes at a time; a control plane over a directory is alone. */
+function openElection(
+  { podName, settings }: ControllerConfig,
+  { cluster }: KubeProvider,
+  log: Logger,
+): AsyncDisposable & { readonly leadership: Leadership } {
+  if (!cluster) return { leadership: ALWAYS_LEADING, async [Symbol.asyncDispose]() {} };
+  const { rootNamespace, revision } = settings;
+  const election = new LeaderElection({
+    objects: cluster.objects,
+    lease: { namespace: rootNamespace, name: revision === 'default' ? 'istio-leader' : `istio-leader-${revision}` },
+    identity: `${podName}_${randomUUID()}`,
+    ...{ clock: systemClock, log },
+  });
+  return { leadership: election, [Symbol.asyncDispose]: () => election[Symbol.asyncDispose]() };
 }
 
 async function writePorts(file: string, ports: ControllerOptions['ports']): Promise<void> {

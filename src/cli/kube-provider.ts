@@ -11,6 +11,8 @@ import {
   ClientSource,
   ClientWriter,
   type ClusterLocation,
+  type ClusterSigner,
+  clusterSigner,
   FileSource,
   FileWriter,
   type KubeObject,
@@ -32,7 +34,9 @@ export interface KubeProvider extends AsyncDisposable {
   applyObject(object: KubeObject): Promise<void>;
   problems(): readonly ManifestProblem[];
   /** What only an API server can do. */
-  readonly cluster: { readonly objects: ClientWriter; readonly review: TokenReviewer } | undefined;
+  readonly cluster:
+    | { readonly objects: ClientWriter; readonly review: TokenReviewer; readonly sign: ClusterSigner }
+    | undefined;
 }
 
 export interface ProviderOptions {
@@ -76,7 +80,11 @@ export async function openProvider(
   const source = new ClientSource({ api, clock: systemClock, log });
   const writer = new ClientWriter({ api, manager, ownConditions });
   return {
-    ...{ source, writer, cluster: { objects: writer, review: tokenReviewer(api) } },
+    ...{
+      source,
+      writer,
+      cluster: { objects: writer, review: tokenReviewer(api), sign: clusterSigner(api, systemClock) },
+    },
     applyObject: (object) => writer.applyObject(object),
     problems: () => source.problems(),
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),

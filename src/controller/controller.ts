@@ -14,9 +14,13 @@ import type { Authenticator } from '../model/caller.ts';
 import { addSigningService, type CaKeeper, CertificateAuthority } from '../pki/index.ts';
 import { addDiscoveryService, ResourceStore } from '../xds/index.ts';
 import { podNodeAuthorizer } from './auth/node-authorizer.ts';
-import { publishRoots, ROOT_CONFIG_MAP, writeRootFile } from './ca/root-publisher.ts';
+import { ClusterAuthority } from './ca/cluster-authority.ts';
+import { AuthorityWatch, type ControlPlaneAuthority } from './ca/control-plane-authority.ts';
+import { RootDistribution, writeRootFile } from './ca/root-distribution.ts';
+import { ServerIdentity } from './ca/server-identity.ts';
 import { controllerMetrics } from './controller-metrics.ts';
 import { debugAnswer } from './debug-pages.ts';
+import type { Leadership } from './leader/leader-election.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { ResourceWatch } from './resource-watch.ts';
 import { StatusWriter } from './status/status-writer.ts';
@@ -28,6 +32,8 @@ export interface ControllerOptions {
   readonly rootCertFile: string | undefined;
   /** Key material of the operator in the layout of `cacerts`; used when there is any. */
   readonly pluggedCaDir: string | undefined;
+  /** The operator's set may come with more, or fewer, roots while the program runs. */
+  readonly multiRoot: boolean;
   readonly host: string;
   /** 0: any free port. */
   readonly ports: { readonly xds: number; readonly metrics: number; readonly ready: number };
@@ -45,8 +51,10 @@ export interface ControllerDeps {
   readonly applyObject: (object: KubeObject) => Promise<void>;
   readonly problems: () => readonly ManifestProblem[];
   readonly authenticator: Authenticator;
-  /** Keeps the certificate authority: a folder, or another keeper. */
-  readonly authority: string | CaKeeper;
+  /** The authority, or what keeps its own: a folder, or another keeper. */
+  readonly authority: string | CaKeeper | ClusterAuthority;
+  /** Whether this replica writes. */
+  readonly leadership: Leadership;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -55,21 +63,13 @@ export interface RunningController extends AsyncDisposable {
   readonly ports: ControllerOptions['ports'];
 }
 
-const ROOT_CHECK_MS = 3_600_000;
-const PUBLISH_RETRY_MS = 5_000;
-
 /** Resolves when everything is served. Rejects with ERR_CONFIG or ERR_SYSTEM; then nothing is left running. */
 export async function startController(options: ControllerOptions, deps: ControllerDeps): Promise<RunningController> {
-  const { clock, log, source } = deps;
+  const { clock, log, source, leadership } = deps;
   const { settings, rootCertFile, host } = options;
   const stack = new AsyncDisposableStack();
   try {
-    const authority = await CertificateAuthority.open({
-      folder: deps.authority,
-      ...(options.pluggedCaDir === undefined ? {} : { pluggedFolder: options.pluggedCaDir }),
-      trustDomain: settings.trustDomain,
-      clock,
-    });
+    const authority = await openAuthority(options, deps);
     const writeRoots = async () => {
       if (rootCertFile !== undefined) await writeRootFile(rootCertFile, authority.rootsPem);
     };
@@ -103,6 +103,7 @@ export async function startController(options: ControllerOptions, deps: Controll
       new StatusWriter({
         writer: deps.writer,
         find: (kind, key) => watch.find(kind, key),
+        leadership,
         clock,
         log: log.child('status'),
       }),
@@ -114,47 +115,30 @@ export async function startController(options: ControllerOptions, deps: Controll
     loop.run();
     watch.onChange(() => loop.run());
 
-    const configMaps = source.informer({ group: '', kind: 'ConfigMap' }, { name: ROOT_CONFIG_MAP });
-    const namespaces = watch.informer({ group: '', kind: 'Namespace' });
-    await Promise.all([configMaps.synced, namespaces.synced]);
-    let publishing = Promise.resolve();
-    let scheduled = false;
-    const publish = () => {
-      if (scheduled) return;
-      scheduled = true;
-      publishing = publishing.then(async () => {
-        await new Promise(setImmediate); // one pass for a burst of changes
-        scheduled = false;
-        const roots = { namespaces, configMaps, apply: deps.applyObject, log };
-        if (await publishRoots(authority.rootsPem, roots)) return;
-        clock.sleep(PUBLISH_RETRY_MS, stopping.signal).then(publish, () => undefined); // rejects at the end
-      });
-    };
-    const stopping = new AbortController();
-    stack.defer(() => stopping.abort());
-    stack.use(namespaces.subscribe(publish));
-    stack.use(configMaps.subscribe(publish));
-    stack.defer(() => publishing);
-    const renewal = setInterval(() => {
-      authority.renewRootIfDue().then(
-        (renewed) => (renewed ? writeRoots().then(publish) : undefined),
-        (error: unknown) => log.error('root certificate not renewed', { error: String(error) }),
-      );
-    }, ROOT_CHECK_MS);
-    stack.defer(() => clearInterval(renewal));
-
-    const serving = await authority.issueServer(
-      ['istiod.istio-system.svc', `istiod.${settings.rootNamespace}.svc`, 'localhost', ...options.serverNames],
-      ['127.0.0.1', '::1', ...options.serverIps],
-    );
-    const xds = stack.use(
-      await startGrpcServer(server, {
-        host,
-        port: options.ports.xds,
-        privateKeyPem: serving.key.reveal(),
-        certChainPem: serving.certChainPem,
+    const roots = stack.use(
+      await RootDistribution.start({
+        ...{ source, authority, leadership, clock },
+        apply: deps.applyObject,
+        log: log.child('ca'),
       }),
     );
+    const identity = stack.use(
+      await ServerIdentity.open({
+        ...{ authority, clock, log: log.child('ca') },
+        dnsNames: [...new Set(serviceNames(settings.rootNamespace)), 'localhost', ...options.serverNames],
+        ips: ['127.0.0.1', '::1', ...options.serverIps],
+      }),
+    );
+    const onAuthorityChange = () => {
+      roots.publish();
+      const failed = (error: unknown) => log.error('root certificates not written', { error: String(error) });
+      writeRoots().catch(failed);
+      identity.renew().catch(failed);
+    };
+    const plugged = authority instanceof CertificateAuthority ? authority : undefined;
+    stack.use(new AuthorityWatch(authority, { clock, log: log.child('ca'), onChange: onAuthorityChange }, plugged));
+    const xds = stack.use(await startGrpcServer(server, { host, port: options.ports.xds, ...identity.pair }));
+    identity.onChange((pair) => xds.replacePair(pair));
     const metricsListener = stack.use(await serveMetrics({ host, port: options.ports.metrics }, metrics.registry));
     const ready = stack.use(
       await serveHttp({ host, port: options.ports.ready }, ({ path }) => {
@@ -170,4 +154,18 @@ export async function startController(options: ControllerOptions, deps: Controll
     await stack.disposeAsync();
     throw error;
   }
+}
+
+async function openAuthority(options: ControllerOptions, deps: ControllerDeps): Promise<ControlPlaneAuthority> {
+  if (deps.authority instanceof ClusterAuthority) return deps.authority;
+  return CertificateAuthority.open({
+    folder: deps.authority,
+    ...(options.pluggedCaDir === undefined ? {} : { pluggedFolder: options.pluggedCaDir }),
+    ...{ trustDomain: options.settings.trustDomain, multiRoot: options.multiRoot, clock: deps.clock },
+  });
+}
+
+/** The names of the control plane's Service: tunnels and the API server use either. */
+function serviceNames(namespace: string): readonly string[] {
+  return ['istio-system', namespace].flatMap((one) => [`istiod.${one}.svc`, `istiod.${one}.svc.cluster.local`]);
 }

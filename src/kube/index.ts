@@ -1,5 +1,6 @@
 /** Kubernetes objects as a watch port, and its providers: an API server, and a directory of YAML. */
 export { ApiClient } from './client/api-client.ts';
+export { type ClusterSigner, clusterSigner, type SigningOrder } from './client/certificate-requests.ts';
 export { ClientSource, type ClientSourceOptions } from './client/client-source.ts';
 export { ClientWriter, type ClientWriterOptions } from './client/client-writer.ts';
 export { type ClusterLocation, openTransport } from './client/cluster-access.ts';

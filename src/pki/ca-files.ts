@@ -4,7 +4,8 @@
  * Invariants
  *  - A set of files is complete or refused: never a fresh root beside a stray key.
  *  - A new set appears whole (folder rename); of two makers the loser reads the winner's.
- * Source: Istio's cacerts layout (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; or tls.crt, tls.key, ca.crt).
+ * Source: Istio's cacerts layout (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem, at will
+ * ca-crl.pem; or tls.crt, tls.key, ca.crt).
  */
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -22,6 +23,8 @@ export interface CaMaterial {
   readonly chainPem: string;
   /** One or more roots. */
   readonly rootsPem: string;
+  /** Revocation lists to hand out beside the roots. */
+  readonly crlPem?: string;
 }
 
 /**
@@ -40,7 +43,9 @@ export async function readCaFiles(folder: string): Promise<CaMaterial | undefine
   const istio = await Promise.all(['ca-cert.pem', 'ca-key.pem', 'root-cert.pem', 'cert-chain.pem'].map(read));
   const [certPem, keyPem, rootsPem, chainPem] = istio;
   if (certPem !== undefined && keyPem !== undefined && rootsPem !== undefined && chainPem !== undefined) {
-    return { certPem, key: PrivateKey.parse(keyPem), chainPem, rootsPem };
+    const crlPem = await read('ca-crl.pem');
+    const material = { certPem, key: PrivateKey.parse(keyPem), chainPem, rootsPem };
+    return crlPem === undefined ? material : { ...material, crlPem };
   }
   const [tlsCert, tlsKey, caCert] = await Promise.all(['tls.crt', 'tls.key', 'ca.crt'].map(read));
   if (tlsCert !== undefined && tlsKey !== undefined && caCert !== undefined) {

@@ -178,3 +178,56 @@ test('intermediates and several roots are told apart', async (t) => {
   t.is(svid.roots.length, 2);
   t.false(JSON.stringify(svid, (_, value) => (typeof value === 'bigint' ? String(value) : value)).includes('PRIVATE'));
 });
+
+/** A folder with an operator's set: a signer under `root`, and these roots. */
+async function plug(path: string, root: { key: PrivateKey; pem: string }, rootsPem: string): Promise<void> {
+  const signerKey = await PrivateKey.generate();
+  const times = { notBeforeMs: NOW - DAY, notAfterMs: NOW + 10 * DAY };
+  const template = { publicKeyDer: signerKey.publicKeyDer, organization: 'mesh', names: {}, isCa: true, ...times };
+  const signerPem = buildCertificate(template, { key: root.key, subject: nameDer('corp') });
+  await mkdir(path, { recursive: true });
+  await writeFile(join(path, 'ca-cert.pem'), signerPem);
+  await writeFile(join(path, 'ca-key.pem'), signerKey.reveal());
+  await writeFile(join(path, 'cert-chain.pem'), signerPem);
+  await writeFile(join(path, 'root-cert.pem'), rootsPem);
+}
+
+async function makeRoot(): Promise<{ key: PrivateKey; pem: string }> {
+  const rootKey = await PrivateKey.generate();
+  return { key: rootKey, pem: (await selfSignedRoot(rootKey, 'corp', NOW - DAY)).rootsPem };
+}
+
+test('a plugged set is taken live under the same root, and under others only step by step', async (t) => {
+  const path = join(await folder(t), 'cacerts');
+  const [old, next] = [await makeRoot(), await makeRoot()];
+  await plug(path, old, old.pem);
+  const opened = { ...options, pluggedFolder: path, folder: join(path, 'unused') };
+  const authority = await CertificateAuthority.open(opened);
+  const careful = await CertificateAuthority.open({ ...opened, multiRoot: true });
+  const signer = () => authority.issue(key.publicKeyDer, [URI], 0)[1];
+  const before = signer();
+  t.false(await authority.reloadPlugged());
+  await plug(path, old, old.pem);
+  t.true(await authority.reloadPlugged());
+  t.not(signer(), before);
+  t.is(authority.crlPem, undefined);
+  await writeFile(join(path, 'ca-crl.pem'), 'lists');
+  t.true(await authority.reloadPlugged());
+  t.is(authority.crlPem, 'lists');
+  const kept = signer();
+
+  // Another root at once is refused by both, and what was there goes on.
+  await plug(path, next, next.pem);
+  await t.throwsAsync(authority.reloadPlugged(), { code: 'ERR_CONFIG', message: /MULTIROOT/ });
+  await t.throwsAsync(careful.reloadPlugged(), { code: 'ERR_CONFIG', message: /add first/ });
+  t.is(signer(), kept);
+  // Both roots, then the new one alone.
+  await plug(path, old, old.pem + next.pem);
+  t.true(await careful.reloadPlugged());
+  await plug(path, next, next.pem);
+  t.true(await careful.reloadPlugged());
+  t.is(careful.rootsPem, next.pem);
+  // Half a set.
+  await rm(join(path, 'ca-key.pem'));
+  await t.throwsAsync(careful.reloadPlugged(), { code: 'ERR_CONFIG', message: /incomplete/ });
+});

@@ -32,6 +32,8 @@ export interface CertificateAuthorityOptions {
   readonly folder: string | CaKeeper;
   readonly trustDomain: string;
   readonly clock: Clock;
+  /** A plugged set may come with other roots, as long as one set of roots holds the other. */
+  readonly multiRoot?: boolean;
 }
 
 export interface ServerCertificate {
@@ -45,6 +47,8 @@ export class CertificateAuthority {
   readonly trustDomain: string;
   readonly #clock: Clock;
   readonly #keeper: CaKeeper | undefined;
+  readonly #pluggedFolder: string | undefined;
+  readonly #multiRoot: boolean;
   #material: CaMaterial;
   #certificate: Certificate;
 
@@ -52,6 +56,8 @@ export class CertificateAuthority {
     this.trustDomain = options.trustDomain;
     this.#clock = options.clock;
     this.#keeper = keeper;
+    this.#pluggedFolder = keeper ? undefined : options.pluggedFolder;
+    this.#multiRoot = options.multiRoot ?? false;
     this.#material = material;
     this.#certificate = checkMaterial(material);
   }
@@ -80,8 +86,39 @@ export class CertificateAuthority {
     return this.#material.rootsPem;
   }
 
+  /** Revocation lists of the plugged set. */
+  get crlPem(): string | undefined {
+    return this.#material.crlPem;
+  }
+
   get notAfterMs(): number {
     return this.#certificate.notAfterMs;
+  }
+
+  /** The folder of the operator's set, when it is one that signs. */
+  get pluggedFolder(): string | undefined {
+    return this.#pluggedFolder;
+  }
+
+  /**
+   * Reads the plugged set again; answers whether anything changed. What does not fit changes nothing: a set that is
+   * incomplete, or other roots (with `multiRoot`: roots of which neither set holds the other). Throws ERR_CONFIG then.
+   */
+  async reloadPlugged(): Promise<boolean> {
+    if (this.#pluggedFolder === undefined) return false;
+    const read = await readCaFiles(this.#pluggedFolder);
+    if (!read) throw new MeshError('ERR_CONFIG', `the certificate authority in ${this.#pluggedFolder} is gone`);
+    if (sameMaterial(read, this.#material)) return false;
+    const [before, now] = [rootSet(this.#material), rootSet(read)];
+    const [smaller, larger] = before.size < now.size ? [before, now] : [now, before];
+    if (!this.#multiRoot && (smaller.size !== larger.size || !isSubset(smaller, larger))) {
+      throw new MeshError('ERR_CONFIG', 'another root needs ISTIO_MULTIROOT_MESH, or a restart');
+    }
+    if (!isSubset(smaller, larger)) {
+      throw new MeshError('ERR_CONFIG', 'neither the old nor the new roots contain the others: add first, then remove');
+    }
+    this.#use(read);
+    return true;
   }
 
   /**
@@ -172,6 +209,20 @@ function checkMaterial({ certPem, key, chainPem, rootsPem }: CaMaterial): Certif
     current = issuer;
   }
   return refuse('the signing certificate does not lead to a root');
+}
+
+function sameMaterial(a: CaMaterial, b: CaMaterial): boolean {
+  const textOf = ({ certPem, key, chainPem, rootsPem, crlPem = '' }: CaMaterial) =>
+    [certPem, key.reveal(), chainPem, rootsPem, crlPem].join('\0');
+  return textOf(a) === textOf(b);
+}
+
+function isSubset(smaller: ReadonlySet<string>, larger: ReadonlySet<string>): boolean {
+  return [...smaller].every((one) => larger.has(one));
+}
+
+function rootSet({ rootsPem }: CaMaterial): Set<string> {
+  return new Set(parsePem(rootsPem, CERTIFICATE).map((der) => der.toString('base64')));
 }
 
 function withLineFeed(text: string): string {

@@ -66,9 +66,9 @@ export function buildCertificate(template: CertificateTemplate, signer: Signer):
   return toPem(signed(body, algorithm, signer.key), CERTIFICATE);
 }
 
-/** A certificate request with an empty subject and a critical subjectAltName with one URI. Returns PEM. */
-export function buildCertificateRequest(uri: string, key: PrivateKey): string {
-  const request = sequence(extension('2.5.29.17', true, namesValue({ uris: [uri] })));
+/** A certificate request with an empty subject and these names in a critical subjectAltName. Returns PEM. */
+export function buildCertificateRequest(names: SubjectNames, key: PrivateKey): string {
+  const request = sequence(extension('2.5.29.17', true, namesValue(names)));
   const attribute = sequence(oid(EXTENSION_REQUEST), node(asn1.Type.SET, [request]));
   const body = sequence(integer(Uint8Array.of(0)), name(), parsed(key.publicKeyDer), context(0, [attribute]));
   return toPem(signed(body, signatureAlgorithm(key), key), CERTIFICATE_REQUEST);

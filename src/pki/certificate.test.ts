@@ -66,14 +66,14 @@ test('a name with a line feed or NUL refuses the certificate', (t) => {
 });
 
 test('a request is read and its signature checked', (t) => {
-  const request = parseCertificateRequest(buildCertificateRequest(URI, key));
+  const request = parseCertificateRequest(buildCertificateRequest({ uris: [URI] }, key));
   t.deepEqual(request.uriNames, [URI]);
   t.deepEqual(Buffer.from(request.publicKeyDer), key.publicKeyDer);
 });
 const refusesRequest = test.macro((t, pem: string) => {
   t.throws(() => parseCertificateRequest(pem), { code: 'ERR_MALFORMED' });
 });
-const requestDer = parsePem(buildCertificateRequest(URI, key), CERTIFICATE_REQUEST)[0] ?? Buffer.alloc(0);
+const requestDer = parsePem(buildCertificateRequest({ uris: [URI] }, key), CERTIFICATE_REQUEST)[0] ?? Buffer.alloc(0);
 const tampered = Buffer.from(requestDer);
 tampered[60] = (tampered[60] ?? 0) ^ 1; // inside the key
 test('an empty request is refused', refusesRequest, '');

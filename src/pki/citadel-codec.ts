@@ -5,19 +5,27 @@ import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '.
 
 export const CREATE_CERTIFICATE_PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
 const IMPERSONATED_IDENTITY = 'ImpersonatedIdentity';
+const CERT_SIGNER = 'CertSigner';
 
 export interface CertificateCall {
   readonly csrPem: string;
   readonly validitySeconds: number;
   /** The SPIFFE id of the workload the certificate is for; undefined: the caller's own. */
   readonly impersonatedIdentity: string | undefined;
+  /** Which of several signers shall sign; undefined: the usual one. */
+  readonly certSigner?: string | undefined;
 }
 
-export function encodeCertificateCall({ csrPem, validitySeconds, impersonatedIdentity }: CertificateCall): Buffer {
+export function encodeCertificateCall(call: CertificateCall): Buffer {
+  const { csrPem, validitySeconds, impersonatedIdentity, certSigner } = call;
+  const metadata = {
+    ...(impersonatedIdentity === undefined ? {} : { [IMPERSONATED_IDENTITY]: impersonatedIdentity }),
+    ...(certSigner === undefined ? {} : { [CERT_SIGNER]: certSigner }),
+  };
   const message = create(IstioCertificateRequestSchema, {
     csr: csrPem,
     validityDuration: BigInt(Math.trunc(validitySeconds)),
-    ...(impersonatedIdentity !== undefined && { metadata: { [IMPERSONATED_IDENTITY]: impersonatedIdentity } }),
+    ...(Object.keys(metadata).length > 0 && { metadata }),
   });
   return Buffer.from(toBinary(IstioCertificateRequestSchema, message));
 }
@@ -26,14 +34,16 @@ export function encodeCertificateCall({ csrPem, validitySeconds, impersonatedIde
 export function decodeCertificateCall(bytes: Uint8Array): CertificateCall {
   return decoding(() => {
     const message = fromBinary(IstioCertificateRequestSchema, bytes);
-    const impersonated = message.metadata?.[IMPERSONATED_IDENTITY];
-    if (impersonated !== undefined && typeof impersonated !== 'string') {
-      throw new MeshError('ERR_MALFORMED', `${IMPERSONATED_IDENTITY} is not a string`);
-    }
+    const textOf = (name: string): string | undefined => {
+      const value = message.metadata?.[name];
+      if (value === undefined || typeof value === 'string') return value || undefined;
+      throw new MeshError('ERR_MALFORMED', `${name} is not a string`);
+    };
     return {
       csrPem: message.csr,
       validitySeconds: Number(message.validityDuration),
-      impersonatedIdentity: impersonated || undefined,
+      impersonatedIdentity: textOf(IMPERSONATED_IDENTITY),
+      certSigner: textOf(CERT_SIGNER),
     };
   });
 }

@@ -7,6 +7,7 @@ export {
   type CertificateAuthorityOptions,
   type ServerCertificate,
 } from './certificate-authority.ts';
+export { buildCertificateRequest } from './certificate-builder.ts';
 export {
   CertificateCache,
   type CertificateCacheOptions,
@@ -16,6 +17,7 @@ export {
 export { type CertificateSource, selfIssuing } from './certificate-source.ts';
 export {
   isPathRevoked,
+  leadsToRoot,
   type PeerChainCheck,
   PeerRevokedError,
   type VerifiedPeer,
@@ -26,7 +28,8 @@ export { PrivateKey } from './private-key.ts';
 export { RevocationFile, type RevocationFileOptions } from './revocation-file.ts';
 export { RevocationLists } from './revocation-list.ts';
 export { SigningClient, type SigningClientOptions } from './signing-client.ts';
-export type { NodeAuthorizer, SigningDeps } from './signing-decision.ts';
+export type { NodeAuthorizer, SigningDeps, SigningRequest, WorkloadSigner } from './signing-decision.ts';
 export { addSigningService } from './signing-service.ts';
 export { Svid } from './svid.ts';
 export { joinTrustBundles, parseTrustBundle, type TrustBundle } from './trust-bundle.ts';
+export { WatchedFolder, type WatchedFolderOptions } from './watched-folder.ts';

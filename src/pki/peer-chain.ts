@@ -57,6 +57,14 @@ export function verifyPeerChain(presented: readonly Uint8Array[], check: PeerCha
   return { identities: [identity, ...more], leaf, path };
 }
 
+/** Whether a chain, leaf first, leads to a root of the bundle at that time. Total. */
+export function leadsToRoot(chain: readonly Certificate[], bundle: TrustBundle, atMs: number): boolean {
+  const [leaf, ...others] = chain;
+  return (
+    leaf !== undefined && isInTime(leaf, atMs) && new PathSearch(others, { bundle, atMs }).find([leaf]) !== undefined
+  );
+}
+
 /** A certificate of the path was revoked; the connection's flag is CERT_REVOKED. */
 export class PeerRevokedError extends MeshError {
   constructor() {
@@ -75,10 +83,10 @@ export function isPathRevoked(path: readonly Certificate[], revocations: Revocat
 /** Depth first over possible issuers: two of one name (a renewed intermediate) are both tried. */
 class PathSearch {
   readonly #others: readonly Certificate[];
-  readonly #check: PeerChainCheck;
+  readonly #check: Pick<PeerChainCheck, 'bundle' | 'atMs'>;
   #checksLeft = MAX_SIGNATURE_CHECKS;
 
-  constructor(others: readonly Certificate[], check: PeerChainCheck) {
+  constructor(others: readonly Certificate[], check: Pick<PeerChainCheck, 'bundle' | 'atMs'>) {
     this.#others = others.filter((certificate) => certificate.isCa && certificate.maySign);
     this.#check = check;
   }

@@ -3,19 +3,16 @@
  *
  * A missing or unreadable file enforces nothing and says so, and is looked for again; a file that becomes unreadable keeps what was read before.
  */
-import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { RevocationLists } from './revocation-list.ts';
+import { WatchedFolder } from './watched-folder.ts';
 
 /** Writers replace a mounted folder in several steps; wait until they are through. */
 const SETTLE_MS = 2_000;
-
-/** A folder that cannot be watched, or not yet, is looked into this often. */
-const UNWATCHED_RETRY_MS = 10_000;
 
 export interface RevocationFileOptions {
   readonly path: string;
@@ -27,11 +24,9 @@ export interface RevocationFileOptions {
 
 export class RevocationFile implements AsyncDisposable {
   readonly #options: RevocationFileOptions;
-  readonly #stop = new AbortController();
   #lists = RevocationLists.none;
   #bytes = Buffer.alloc(0);
-  #watcher: FSWatcher | undefined;
-  #settling: Promise<void> | undefined;
+  #watched: WatchedFolder | undefined;
 
   private constructor(options: RevocationFileOptions) {
     this.#options = options;
@@ -67,44 +62,15 @@ export class RevocationFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    this.#watcher?.close();
-    await this.#settling;
+    await this.#watched?.[Symbol.asyncDispose]();
   }
 
   #startWatch(): void {
-    const { path } = this.#options;
-    try {
-      this.#watcher = watch(dirname(path), { persistent: false }, () => this.#changed());
-      this.#watcher.on('error', (error) => this.#watchLater(error));
-    } catch (error) {
-      this.#watchLater(error);
-    }
-  }
-
-  #watchLater(error: unknown): void {
-    const { path, log, clock } = this.#options;
-    log.warn('revocation list not watched', { path, error: errorMessage(error) });
-    this.#watcher?.close();
-    clock.sleep(UNWATCHED_RETRY_MS, this.#stop.signal).then(
-      async () => {
-        this.#startWatch();
-        await this.reload();
-      },
-      () => undefined, // closed meanwhile
-    );
-  }
-
-  #changed(): void {
-    this.#settling ??= this.#options.clock
-      .sleep(SETTLE_MS, this.#stop.signal)
-      .then(() => {
-        this.#settling = undefined;
-        return this.reload();
-      })
-      .then(
-        () => undefined,
-        () => undefined, // closed while waiting
-      );
+    const { path, clock, log } = this.#options;
+    this.#watched = new WatchedFolder({
+      ...{ folder: dirname(path), settleMs: SETTLE_MS, clock },
+      onChange: () => this.reload(),
+      onUnwatched: (error) => log.warn('revocation list not watched', { path, error: errorMessage(error) }),
+    });
   }
 }

@@ -46,7 +46,7 @@ export class SigningClient implements CertificateSource, AsyncDisposable {
         PrivateKey.generate(),
       ]);
       const request = encodeCertificateCall({
-        csrPem: buildCertificateRequest(identityUri(identity), key),
+        csrPem: buildCertificateRequest({ uris: [identityUri(identity)] }, key),
         validitySeconds: ttlSeconds,
         impersonatedIdentity: impersonate ? identityUri(identity) : undefined,
       });

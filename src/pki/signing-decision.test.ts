@@ -24,7 +24,7 @@ const caller: Caller = {
 const OWN = 'spiffe://cluster.local/ns/istio-system/sa/ztunnel';
 const CART = 'spiffe://cluster.local/ns/shop/sa/cart';
 const call: CertificateCall = {
-  csrPem: buildCertificateRequest('spiffe://cluster.local/ns/evil/sa/admin', key),
+  csrPem: buildCertificateRequest({ uris: ['spiffe://cluster.local/ns/evil/sa/admin'] }, key),
   validitySeconds: 86_400,
   impersonatedIdentity: CART,
 };
@@ -128,6 +128,7 @@ test('calls survive the wire', (t) => {
     csrPem: fc.string(),
     validitySeconds: fc.integer(),
     impersonatedIdentity: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
+    certSigner: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
   });
   fc.assert(
     fc.property(arbitrary, (value) => void t.deepEqual(decodeCertificateCall(encodeCertificateCall(value)), value)),

@@ -10,7 +10,6 @@ import { MeshError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Authenticator, Caller, CallerCredentials } from '../model/caller.ts';
 import { type Identity, identityUri, parseIdentity } from '../model/identity.ts';
-import type { CertificateAuthority } from './certificate-authority.ts';
 import { type CertificateRequest, parseCertificateRequest } from './certificate-request.ts';
 import type { CertificateCall } from './citadel-codec.ts';
 
@@ -23,8 +22,29 @@ export interface NodeAuthorizer {
   mayImpersonate(caller: Caller, requested: Identity): Promise<boolean>;
 }
 
+/** What was asked for, for authorities that pass the request on. */
+export interface SigningRequest extends CertificateRequest {
+  readonly csrPem: string;
+  /** Which signer the caller wants. */
+  readonly certSigner: string | undefined;
+}
+
+export interface WorkloadSigner {
+  /**
+   * Certifies the key for these SPIFFE ids, and for nothing else. `ttlSeconds` of 0 or less means the default.
+   * @returns leaf, intermediates, and last the root bundle; one PEM text each, ending with a line feed
+   * Throws or rejects with ERR_LIMIT or ERR_MALFORMED for what the caller did, ERR_CA for anything else.
+   */
+  issue(
+    publicKeyDer: Uint8Array,
+    spiffeIds: readonly string[],
+    ttlSeconds: number,
+    request: SigningRequest,
+  ): readonly string[] | Promise<readonly string[]>;
+}
+
 export interface SigningDeps {
-  readonly authority: Pick<CertificateAuthority, 'issue'>;
+  readonly authority: WorkloadSigner;
   readonly authenticator: Authenticator;
   readonly nodes: NodeAuthorizer;
   /** `namespace/account` of node tunnels; empty: nobody asks on behalf of others. */
@@ -75,11 +95,13 @@ async function decide(
     return refused('invalid', error, log);
   }
   try {
-    const certChain = deps.authority.issue(request.publicKeyDer, [identity], call.validitySeconds);
+    const asked: SigningRequest = { ...request, csrPem: call.csrPem, certSigner: call.certSigner };
+    const certChain = await deps.authority.issue(request.publicKeyDer, [identity], call.validitySeconds, asked);
     log.debug('certificate issued', { caller: account, identity });
     return { kind: 'issued', certChain };
   } catch (error) {
-    return refused(error instanceof MeshError && error.code === 'ERR_LIMIT' ? 'invalid' : 'failed', error, log);
+    const isCallers = error instanceof MeshError && (error.code === 'ERR_LIMIT' || error.code === 'ERR_MALFORMED');
+    return refused(isCallers ? 'invalid' : 'failed', error, log);
   }
 }
 

@@ -132,4 +132,5 @@ export const CORE_KINDS: readonly KindDefinition[] = [
   core('ConfigMap', 'configmaps', z.looseObject({ data: stringMap, binaryData: stringMap })),
   core('EndpointSlice', 'endpointslices', endpointSliceBody, { group: 'discovery.k8s.io' }),
   core('Deployment', 'deployments', deploymentBody, { group: 'apps' }),
+  core('Lease', 'leases', open, { group: 'coordination.k8s.io' }),
 ];

@@ -201,7 +201,8 @@ test('over an API server neither a folder for the authority nor a token file is 
   const { parseControllerConfig } = await import('../../src/cli/controller.ts');
   const inPod = parseControllerConfig({ KUBERNETES_SERVICE_HOST: '10.96.0.1', KUBERNETES_SERVICE_PORT: '6443' });
   t.like(inPod.provider, { kind: 'cluster', location: { kind: 'in-cluster', host: '10.96.0.1', port: '6443' } });
-  t.deepEqual([inPod.caDir, inPod.tokensFile, inPod.tokenAudiences], [undefined, undefined, ['istio-ca']]);
+  t.deepEqual(inPod.authority, { kind: 'secret', asCacerts: false });
+  t.deepEqual([inPod.tokensFile, inPod.tokenAudiences], [undefined, ['istio-ca']]);
   const outside = parseControllerConfig({ KUBECONFIG: '/config', KUBERNETES_SERVICE_HOST: '10.96.0.1' });
   t.like(outside.provider, { kind: 'cluster', location: { kind: 'kubeconfig', file: '/config' } });
 });

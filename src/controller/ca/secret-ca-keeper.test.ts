@@ -2,7 +2,8 @@ import test from 'ava';
 import type { Clock } from '../../core/clock.ts';
 import type { KubeObject } from '../../kube/index.ts';
 import { CertificateAuthority } from '../../pki/index.ts';
-import { type ObjectAccess, secretCaKeeper } from './secret-ca-keeper.ts';
+import type { ObjectAccess } from '../object-access.ts';
+import { secretCaKeeper } from './secret-ca-keeper.ts';
 
 const DAY = 24 * 3_600_000;
 const NOW = 1_700_000_000_000;

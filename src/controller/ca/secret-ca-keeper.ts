@@ -1,67 +1,67 @@
 /**
- * The self-made authority in the Secret `istio-ca-secret`, shared by every replica of the control plane.
- * Source: Istio control plane (type `istio.io/ca-root`, keys `ca-cert.pem` and `ca-key.pem`).
+ * The self-made authority in a Secret, shared by every replica of the control plane: `istio-ca-secret`, or `cacerts` in
+ * the form in which an operator would plug it in, so that it can be handed on.
+ * Source: Istio control plane (type `istio.io/ca-root`, keys `ca-cert.pem` and `ca-key.pem`; key `istio-generated`).
  */
 import { MeshError } from '../../core/errors.ts';
 import type { GroupKind, KubeObject } from '../../kube/index.ts';
 import type { NamespacedName } from '../../model/address.ts';
 import { type CaKeeper, type CaMaterial, PrivateKey } from '../../pki/index.ts';
+import type { ObjectAccess } from '../object-access.ts';
 
-/** Whole objects, read past every cache. */
-export interface ObjectAccess {
-  readObject(kind: GroupKind, key: NamespacedName): Promise<KubeObject | undefined>;
-  /** False: it is there already. */
-  createObject(object: KubeObject): Promise<boolean>;
-  /** False: somebody changed it since it was read. */
-  replaceObject(object: KubeObject): Promise<boolean>;
-}
-
-const NAME = 'istio-ca-secret';
 const SECRET: GroupKind = { group: '', kind: 'Secret' };
 const CERTIFICATE_KEY = 'ca-cert.pem';
 const PRIVATE_KEY = 'ca-key.pem';
 
-type SecretObject = KubeObject & { readonly data?: Readonly<Record<string, string>> };
+export type CaSecretName = 'istio-ca-secret' | 'cacerts';
 
-export function secretCaKeeper(objects: ObjectAccess, namespace: string): CaKeeper {
-  const key = { namespace, name: NAME };
+type SecretObject = KubeObject & { readonly type?: string; readonly data?: Readonly<Record<string, string>> };
+
+export function secretCaKeeper(
+  objects: ObjectAccess,
+  namespace: string,
+  name: CaSecretName = 'istio-ca-secret',
+): CaKeeper {
+  const key = { namespace, name };
   const find = () => objects.readObject(SECRET, key) as Promise<SecretObject | undefined>;
   const read = async () => {
     const secret = await find();
-    return secret && toMaterial(secret, namespace);
+    return secret && toMaterial(secret, key);
   };
   const readAgain = async () => {
     const kept = await read();
-    if (!kept) throw new MeshError('ERR_CONFIG', `the Secret ${namespace}/${NAME} comes and goes`);
+    if (!kept) throw new MeshError('ERR_CONFIG', `the Secret ${namespace}/${name} comes and goes`);
     return kept;
   };
   return {
     read,
     async create(make) {
       const material = await make();
-      return (await objects.createObject(toSecret(material, namespace))) ? material : readAgain();
+      return (await objects.createObject(toSecret(material, key))) ? material : readAgain();
     },
     async replace(before, renewed) {
       const secret = await find();
       // Another replica was faster: its root is the one.
-      if (!secret || toMaterial(secret, namespace).certPem !== before.certPem) return readAgain();
-      const { data } = toSecret(renewed, namespace);
+      if (!secret || toMaterial(secret, key).certPem !== before.certPem) return readAgain();
+      const { data } = toSecret(renewed, key);
       const replaced = await objects.replaceObject({ ...secret, data: { ...secret.data, ...data } } as KubeObject);
       return replaced ? renewed : readAgain();
     },
   };
 }
 
-function toSecret({ certPem, key }: CaMaterial, namespace: string): SecretObject & { readonly type: string } {
-  const data = { [CERTIFICATE_KEY]: toBase64(certPem), [PRIVATE_KEY]: toBase64(key.reveal()) };
-  return { apiVersion: 'v1', kind: 'Secret', metadata: { name: NAME, namespace }, type: 'istio.io/ca-root', data };
+function toSecret({ certPem, key, rootsPem }: CaMaterial, { namespace, name }: NamespacedName): SecretObject {
+  const pair = { [CERTIFICATE_KEY]: toBase64(certPem), [PRIVATE_KEY]: toBase64(key.reveal()) };
+  const pluggable = { 'root-cert.pem': toBase64(rootsPem), 'cert-chain.pem': toBase64(certPem), 'istio-generated': '' };
+  const data = name === 'cacerts' ? { ...pair, ...pluggable } : pair;
+  return { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, type: 'istio.io/ca-root', data };
 }
 
-function toMaterial({ data = {} }: SecretObject, namespace: string): CaMaterial {
+function toMaterial({ data = {} }: SecretObject, { namespace, name }: NamespacedName): CaMaterial {
   const certPem = fromBase64(data[CERTIFICATE_KEY]);
   const keyPem = fromBase64(data[PRIVATE_KEY]);
   if (certPem === '' || keyPem === '') {
-    throw new MeshError('ERR_CONFIG', `the Secret ${namespace}/${NAME} lacks ${CERTIFICATE_KEY} or ${PRIVATE_KEY}`);
+    throw new MeshError('ERR_CONFIG', `the Secret ${namespace}/${name} lacks ${CERTIFICATE_KEY} or ${PRIVATE_KEY}`);
   }
   return { certPem, key: PrivateKey.parse(keyPem), chainPem: '', rootsPem: certPem };
 }

@@ -4,6 +4,7 @@ import { MeshError } from '../../core/errors.ts';
 import { silentLogger } from '../../core/logger.ts';
 import type { KubeObject, KubeWriter } from '../../kube/index.ts';
 import type { StatusPatch } from '../ir.ts';
+import { ALWAYS_LEADING, type Leadership } from '../leader/leader-election.ts';
 import { StatusWriter } from './status-writer.ts';
 
 const object: KubeObject = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'b', namespace: 'a' } };
@@ -13,7 +14,7 @@ const patch = (reason: string): StatusPatch => ({
   conditions: [{ type: 'Bound', status: 'True', reason, message: '' }],
 });
 
-function writerThat(write: () => Promise<void>, found = object) {
+function writerThat(write: () => Promise<void>, found = object, leadership: Leadership = ALWAYS_LEADING) {
   const written: unknown[] = [];
   const writer: KubeWriter = {
     async patchStatus(_kind, _key, status) {
@@ -23,7 +24,13 @@ function writerThat(write: () => Promise<void>, found = object) {
     async patchAnnotations() {},
   };
   const clock = new ManualClock();
-  const statuses = new StatusWriter({ writer, find: () => found, clock, log: silentLogger });
+  const statuses = new StatusWriter({
+    writer,
+    find: () => found,
+    clock,
+    leadership,
+    log: silentLogger,
+  });
   return { written, statuses, clock };
 }
 
@@ -64,4 +71,23 @@ test('a condition that an earlier process wrote is taken back when it no longer 
   statuses.want([{ ...patch('x'), conditions: [] }]);
   await statuses.idle();
   t.deepEqual(written, [{ conditions: [] }]);
+});
+
+test('who does not lead writes nothing, and writes what is wanted when it begins to', async (t) => {
+  let begin = () => {};
+  const leadership = {
+    leading: false,
+    subscribe(listener: () => void) {
+      begin = listener;
+      return { [Symbol.dispose]() {} };
+    },
+  };
+  const { written, statuses } = writerThat(async () => {}, object, leadership);
+  statuses.want([patch('x')]);
+  await statuses.idle();
+  t.is(written.length, 0);
+  leadership.leading = true;
+  begin();
+  await statuses.idle();
+  t.is(written.length, 1);
 });

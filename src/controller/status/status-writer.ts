@@ -3,6 +3,7 @@
  *
  * Invariants
  *  - Levels, not events: only the newest wish counts, and what is there already is not written.
+ *  - Only the replica that leads writes; who begins to lead writes what is wanted then.
  *  - A failed write is tried again, at most `MAX_ATTEMPTS` times until the wish changes.
  */
 import type { Clock } from '../../core/clock.ts';
@@ -11,11 +12,13 @@ import type { Logger } from '../../core/logger.ts';
 import type { GroupKind, KubeObject, KubeWriter } from '../../kube/index.ts';
 import type { NamespacedName } from '../../model/address.ts';
 import type { StatusPatch } from '../ir.ts';
+import type { Leadership } from '../leader/leader-election.ts';
 import { diffStatus } from './status-diff.ts';
 
 export interface StatusWriterDeps {
   readonly writer: KubeWriter;
   readonly find: (kind: GroupKind, key: NamespacedName) => KubeObject | undefined;
+  readonly leadership: Leadership;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -40,18 +43,18 @@ export class StatusWriter implements AsyncDisposable {
   #wanted: readonly StatusPatch[] = [];
   #generation = 0;
   #running: Promise<void> | undefined;
+  readonly #leadership: Disposable;
 
   constructor(deps: StatusWriterDeps) {
     this.#deps = deps;
+    this.#leadership = deps.leadership.subscribe(() => this.#write());
   }
 
   /** Replaces the wish; patches of one object may come in several parts. */
   want(statuses: readonly StatusPatch[]): void {
     this.#wanted = mergeParts(statuses);
     this.#generation += 1;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#write();
   }
 
   /** Resolves when nothing is being written. */
@@ -60,12 +63,24 @@ export class StatusWriter implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#leadership[Symbol.dispose]();
     this.#abort.abort();
     await this.idle();
   }
 
+  #write(): void {
+    if (!this.#deps.leadership.leading) return;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  #mayWrite(): boolean {
+    return this.#deps.leadership.leading && !this.#abort.signal.aborted;
+  }
+
   async #run(): Promise<void> {
-    for (let attempt = 1; attempt <= MAX_ATTEMPTS && !this.#abort.signal.aborted; ) {
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS && this.#mayWrite(); ) {
       const generation = this.#generation;
       const failed = await this.#writeAll(generation);
       if (generation !== this.#generation) attempt = 1;
@@ -80,13 +95,13 @@ export class StatusWriter implements AsyncDisposable {
   async #writeAll(generation: number): Promise<boolean> {
     let failed = false;
     for (const wanted of this.#wanted) {
-      if (generation !== this.#generation || this.#abort.signal.aborted) return failed;
-      if (!(await this.#write(wanted))) failed = true;
+      if (generation !== this.#generation || !this.#mayWrite()) return failed;
+      if (!(await this.#writeOne(wanted))) failed = true;
     }
     return failed;
   }
 
-  async #write(wanted: StatusPatch): Promise<boolean> {
+  async #writeOne(wanted: StatusPatch): Promise<boolean> {
     const { writer, find, clock, log } = this.#deps;
     const object = find(wanted.kind, wanted.key);
     if (!object) return true;
