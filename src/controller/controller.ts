@@ -13,6 +13,7 @@ import type { KubeObject, KubeSource, KubeWriter, ManifestProblem } from '../kub
 import type { Authenticator } from '../model/caller.ts';
 import { addSigningService, type CaKeeper, CertificateAuthority } from '../pki/index.ts';
 import { addDiscoveryService, ResourceStore } from '../xds/index.ts';
+import { mayServeGateway } from './auth/gateway-authorizer.ts';
 import { podNodeAuthorizer } from './auth/node-authorizer.ts';
 import { ClusterAuthority } from './ca/cluster-authority.ts';
 import { AuthorityWatch, type ControlPlaneAuthority } from './ca/control-plane-authority.ts';
@@ -88,6 +89,8 @@ export async function startController(options: ControllerOptions, deps: Controll
       authenticator: deps.authenticator,
       clock,
       log: log.child('xds'),
+      mayServeGateway: (caller, gateway) =>
+        mayServeGateway(watch.informer({ group: '', kind: 'Pod' }), caller, gateway),
       onPush: metrics.pushed,
       onNack: metrics.nacked,
     });

@@ -4,11 +4,14 @@ import type { NamespacedName } from '../model/address.ts';
 import type { Authorization } from '../model/authorization.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
+import type { BoundObject, GatewayResources } from './gateway-ir.ts';
 
 export interface MeshIR {
   readonly workloads: readonly Workload[];
   readonly services: readonly Service[];
   readonly policies: readonly Authorization[];
+  /** What each gateway is told. */
+  readonly gateways: readonly GatewayResources[];
 }
 
 export interface ConditionValue {
@@ -30,4 +33,6 @@ export interface StatusPatch {
 export interface Translation {
   readonly ir: MeshIR;
   readonly statuses: readonly StatusPatch[];
+  /** Objects that ask for a waypoint. */
+  readonly bound: readonly BoundObject[];
 }

@@ -22,6 +22,7 @@ const SERVED = {
   peerAuthentications: security('PeerAuthentication'),
   gateways: gatewayApi('Gateway'),
   gatewayClasses: gatewayApi('GatewayClass'),
+  httpRoutes: gatewayApi('HTTPRoute'),
 } as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>, GroupKind>;
 
 type Served = keyof typeof SERVED;
@@ -37,8 +38,7 @@ export class ResourceWatch implements Disposable {
   constructor(source: KubeSource) {
     this.#source = source;
     for (const [name, kind] of Object.entries(SERVED)) this.#informers.set(name as Served, source.informer(kind));
-    // Gateways are among the resources already.
-    const others = KINDS.filter(({ serving, kind }) => serving === 'not-served' && kind !== 'Gateway');
+    const others = KINDS.filter(({ serving }) => serving === 'not-served');
     this.#notServed = others.map((kind) => source.informer(kind));
   }
 

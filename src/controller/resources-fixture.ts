@@ -16,6 +16,7 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 're
   PeerAuthentication: 'peerAuthentications',
   Gateway: 'gateways',
   GatewayClass: 'gatewayClasses',
+  HTTPRoute: 'httpRoutes',
 };
 
 export function resourcesOf(objects: readonly KubeObject[], refusedPolicies: readonly RefusedObject[] = []): Resources {

@@ -5,6 +5,7 @@ import type {
   Condition,
   EndpointSliceBody,
   GatewayBody,
+  HttpRouteBody,
   PeerAuthenticationSpec,
   PodBody,
   ServiceBody,
@@ -19,7 +20,8 @@ export type Pod = KubeObject & PodBody;
 export type KubeService = KubeObject & ServiceBody;
 export type EndpointSlice = KubeObject & EndpointSliceBody;
 export type Gateway = KubeObject & GatewayBody;
-export type GatewayClass = KubeObject;
+export type GatewayClass = KubeObject & { readonly spec?: { readonly controllerName: string } };
+export type HttpRouteObject = KubeObject & HttpRouteBody;
 export type Secret = KubeObject;
 
 interface WithConditions {
@@ -45,6 +47,7 @@ export interface Resources {
   readonly refusedPolicies: readonly RefusedObject[];
   readonly gateways: readonly Gateway[];
   readonly gatewayClasses: readonly GatewayClass[];
+  readonly httpRoutes: readonly HttpRouteObject[];
   readonly secrets: readonly Secret[];
   /** Objects of kinds that are read and validated but take no effect yet. */
   readonly notServed: readonly KubeObject[];

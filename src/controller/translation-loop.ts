@@ -11,6 +11,7 @@ import type { MeshIR, StatusPatch, Translation } from './ir.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import type { ResourceWatch } from './resource-watch.ts';
 import { nameOf, type Resources } from './resources.ts';
+import { AttachmentTracker } from './status/attachment-tracker.ts';
 import { distributionStatuses } from './status/distribution.ts';
 import type { StatusWriter } from './status/status-writer.ts';
 import { Translator } from './translate/translator.ts';
@@ -28,12 +29,13 @@ export interface TranslationLoopDeps {
 
 /** Subscribers do not tell when they have taken something; asking is cheap. */
 const DISTRIBUTION_MS = 250;
-const EMPTY: Translation = { ir: { workloads: [], services: [], policies: [] }, statuses: [] };
+const EMPTY: Translation = { ir: { workloads: [], services: [], policies: [], gateways: [] }, statuses: [], bound: [] };
 
 export class TranslationLoop implements Disposable {
   readonly #deps: TranslationLoopDeps;
   readonly #translator: Translator;
   readonly #emitter: DiscoveryEmitter;
+  readonly #tracker = new AttachmentTracker();
   readonly #policyChangedAt = new Map<string, number>();
   readonly #poll: NodeJS.Timeout;
   #translation = EMPTY;
@@ -45,7 +47,7 @@ export class TranslationLoop implements Disposable {
     this.#deps = deps;
     this.#translator = new Translator(deps.settings);
     this.#emitter = new DiscoveryEmitter(deps.store, deps.log);
-    this.#poll = setInterval(() => this.#tell(false), DISTRIBUTION_MS);
+    this.#poll = setInterval(() => this.#look(), DISTRIBUTION_MS);
     this.#poll.unref();
   }
 
@@ -60,10 +62,11 @@ export class TranslationLoop implements Disposable {
     const startMs = clock.monotonicMs();
     try {
       const resources = watch.snapshot();
-      this.#translation = this.#translator.translate(resources);
+      this.#translation = this.#translator.translate(resources, this.#tracker.attachments);
       this.#reportRefused(resources);
       this.#authored = new Set(authoredPolicies(resources));
       const commit = this.#emitter.emit(this.#translation.ir);
+      this.#tracker.committed(this.#translation.ir.gateways, store);
       for (const key of commit.get(AUTHORIZATION_TYPE) ?? []) this.#policyChangedAt.set(key, store.generation);
       for (const key of this.#policyChangedAt.keys()) {
         if (!store.find(AUTHORIZATION_TYPE, key)) this.#policyChangedAt.delete(key);
@@ -96,6 +99,12 @@ export class TranslationLoop implements Disposable {
       if (known.get(policy) === reason) continue;
       this.#deps.log.error('policy cannot be understood: what it may guard is denied', { policy, reason });
     }
+  }
+
+  /** What replicas of gateways have taken by now may be told to clients. */
+  #look(): void {
+    if (this.#tracker.update(this.#translation.bound, this.#deps.discovery.subscribers())) this.run();
+    else this.#tell(false);
   }
 
   #tell(always: boolean): void {

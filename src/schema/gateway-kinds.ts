@@ -68,6 +68,38 @@ const routeBody = z.looseObject({
   status: z.looseObject({ parents: z.array(z.looseObject({ parentRef, controllerName: text })).optional() }).optional(),
 });
 
+const valueMatch = z.enum(['Exact', 'RegularExpression']).optional();
+const httpRouteMatch = z.looseObject({
+  path: z
+    .looseObject({ type: z.enum(['Exact', 'PathPrefix', 'RegularExpression']).optional(), value: text.optional() })
+    .optional(),
+  headers: z.array(z.looseObject({ type: valueMatch, name, value: text })).optional(),
+  queryParams: z.array(z.looseObject({ type: valueMatch, name, value: text })).optional(),
+  method: text.optional(),
+});
+const headerList = z.array(z.looseObject({ name, value: text })).optional();
+const headerModifier = z.looseObject({ set: headerList, add: headerList, remove: z.array(text).optional() }).optional();
+const httpRouteFilter = z.looseObject({
+  type: name,
+  requestHeaderModifier: headerModifier,
+  responseHeaderModifier: headerModifier,
+});
+const httpRouteRule = z.looseObject({
+  name: text.optional(),
+  matches: z.array(httpRouteMatch).optional(),
+  filters: z.array(httpRouteFilter).optional(),
+  backendRefs: z.array(backendRef).optional(),
+  timeouts: z.looseObject({ request: text.optional(), backendRequest: text.optional() }).optional(),
+});
+const httpRouteBody = z.looseObject({
+  spec: z.looseObject({
+    parentRefs: z.array(parentRef).max(32).optional(),
+    hostnames: z.array(text).optional(),
+    rules: z.array(httpRouteRule).optional(),
+  }),
+  status: routeBody.shape.status,
+});
+
 const referenceGrantBody = z.looseObject({
   spec: z.looseObject({
     from: z.array(z.looseObject({ group: text, kind: name, namespace: name })),
@@ -84,6 +116,11 @@ const backendTlsPolicyBody = z.looseObject({
 
 export type GatewayBody = Plain<z.infer<typeof gatewayBody>>;
 export type RouteBody = Plain<z.infer<typeof routeBody>>;
+export type HttpRouteBody = Plain<z.infer<typeof httpRouteBody>>;
+export type HttpRouteRule = Plain<z.infer<typeof httpRouteRule>>;
+export type HttpRouteMatch = Plain<z.infer<typeof httpRouteMatch>>;
+export type HttpRouteFilter = Plain<z.infer<typeof httpRouteFilter>>;
+export type BackendRefSpec = Plain<z.infer<typeof backendRef>>;
 export type ParentRef = Plain<z.infer<typeof parentRef>>;
 
 const gatewayKind = (
@@ -103,8 +140,8 @@ const gatewayKind = (
 
 export const GATEWAY_KINDS: readonly KindDefinition[] = [
   gatewayKind('GatewayClass', 'gatewayclasses', gatewayClassBody, { clusterScoped: true, serving: 'passive' }),
-  gatewayKind('Gateway', 'gateways', gatewayBody),
-  gatewayKind('HTTPRoute', 'httproutes', routeBody),
+  gatewayKind('Gateway', 'gateways', gatewayBody, { serving: 'served' }),
+  gatewayKind('HTTPRoute', 'httproutes', httpRouteBody, { serving: 'served' }),
   gatewayKind('GRPCRoute', 'grpcroutes', routeBody),
   gatewayKind('TCPRoute', 'tcproutes', routeBody),
   gatewayKind('TLSRoute', 'tlsroutes', routeBody),

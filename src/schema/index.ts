@@ -1,7 +1,16 @@
 /** Served Kubernetes kinds, written once: types, validation and CRD manifests. */
 export type { EndpointSliceBody, PodBody, ServiceBody } from './core-kinds.ts';
 export { customResourceDefinition, shippedKinds } from './crd.ts';
-export type { GatewayBody, ParentRef, RouteBody } from './gateway-kinds.ts';
+export type {
+  BackendRefSpec,
+  GatewayBody,
+  HttpRouteBody,
+  HttpRouteFilter,
+  HttpRouteMatch,
+  HttpRouteRule,
+  ParentRef,
+  RouteBody,
+} from './gateway-kinds.ts';
 export type { Condition, KindDefinition, Serving } from './kind.ts';
 export type { ServiceEntrySpec, ServiceEntryStatus, WorkloadEntrySpec } from './networking-kinds.ts';
 export { type ReadablePolicy, type RefusedPolicy, readablePolicy } from './readable-policy.ts';

@@ -11,12 +11,12 @@ import {
   AUTHORIZATION_TYPE,
   authorizationResource,
   type Commit,
-  type ResourceInput,
   type ResourceStore,
   serviceResource,
   workloadResource,
 } from '../../xds/index.ts';
 import type { MeshIR } from '../ir.ts';
+import { type Emission, gatewayEmissions } from './gateway-emission.ts';
 
 export class DiscoveryEmitter {
   readonly #store: ResourceStore;
@@ -29,7 +29,7 @@ export class DiscoveryEmitter {
   }
 
   /** Puts the IR in force in one commit; answers what really changed. */
-  emit({ workloads, services, policies }: MeshIR): Commit {
+  emit({ workloads, services, policies, gateways }: MeshIR): Commit {
     const addresses = new Map<string, Emission>();
     for (const workload of workloads) addresses.set(workload.uid, [workload, () => workloadResource(workload)]);
     for (const service of services) addresses.set(serviceKey(service), [service, () => serviceResource(service)]);
@@ -39,6 +39,7 @@ export class DiscoveryEmitter {
       authorizations.set(authorizationKey(policy), [policy, () => authorizationResource(policy)]);
     }
     this.#stage(AUTHORIZATION_TYPE, authorizations);
+    for (const [typeUrl, wanted] of gatewayEmissions(gateways)) this.#stage(typeUrl, wanted);
     return this.#store.commit();
   }
 
@@ -59,5 +60,3 @@ export class DiscoveryEmitter {
     this.#sent.set(typeUrl, now);
   }
 }
-
-type Emission = readonly [value: object, encode: () => ResourceInput];

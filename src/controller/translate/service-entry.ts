@@ -12,7 +12,7 @@ import { entryProtocolOf } from './app-protocol.ts';
 import type { AllocatedAddress } from './auto-addresses.ts';
 import type { PolicyScope } from './policy-scope.ts';
 import { selectorPolicyKeys } from './policy-scope.ts';
-import { annotatedDistribution, type ServiceSurroundings } from './service.ts';
+import { annotatedDistribution, bindService, type ServiceSurroundings } from './service.ts';
 import { entryPorts, type ServiceInfo } from './service-info.ts';
 import { bindWaypoint, waypointKey } from './waypoint.ts';
 import { canonicalNames, entryAddress, localityOf, tunnelOf, withDefaults } from './workload-parts.ts';
@@ -24,6 +24,13 @@ export interface EntryServices {
 
 const KIND = { group: 'networking.istio.io', kind: 'ServiceEntry' };
 /** These find their endpoints by resolving the host. */
+const RESOLUTIONS = {
+  NONE: 'NONE',
+  STATIC: 'STATIC',
+  DNS: 'DNS',
+  DNS_ROUND_ROBIN: 'DNS',
+  DYNAMIC_DNS: 'DYNAMIC_DNS',
+} as const;
 const RESOLVING: ReadonlySet<string> = new Set(['DNS', 'DYNAMIC_DNS', 'DNS_ROUND_ROBIN']);
 
 export function translateEntryServices(
@@ -32,13 +39,9 @@ export function translateEntryServices(
   allocated: readonly AllocatedAddress[],
 ): EntryServices {
   const namespace = namespaceOf(entry);
-  const { name, labels = {}, annotations = {} } = entry.metadata;
+  const { name } = entry.metadata;
   const { spec } = entry;
-  const binding = bindWaypoint(
-    { namespace, labels, annotations, traffic: 'service' },
-    around.namespace,
-    around.waypoints,
-  );
+  const { binding, wanted } = bindService(entry, around);
   const conditions: ConditionValue[] = binding.condition ? [binding.condition] : [];
   if (!binding.waypoint && spec.hosts.some((host) => host.startsWith('*'))) conditions.push(WILDCARD_WITHOUT_WAYPOINT);
   const given = (spec.addresses ?? []).map((text) => parseAddress(text, around.network));
@@ -79,6 +82,9 @@ export function translateEntryServices(
       selector: Object.keys(selector).length > 0 ? selector : undefined,
       ports: ports.map((port) => ({ name: port.name, port: port.number, targetPort: port.targetPort || undefined })),
       waypoint: binding.waypoint && waypointKey(binding.waypoint),
+      wanted,
+      resolution: RESOLUTIONS[spec.resolution ?? 'NONE'],
+      location: spec.location ?? 'MESH_EXTERNAL',
       status: undefined,
     };
   });
@@ -125,11 +131,15 @@ function maskIp(ip: string, prefixLength: number): string {
   return formatIp({ family: parsed.family, value: (parsed.value >> hostBits) << hostBits });
 }
 
+type EntrySurroundings = Pick<ServiceSurroundings, 'settings' | 'network' | 'namespace' | 'waypoints'> & {
+  readonly policies: PolicyScope;
+};
+
 /** Workloads of an entry whose `services` survived de-duplication. */
 export function translateEntryWorkloads(
   entry: ServiceEntry,
   services: readonly ServiceInfo[],
-  around: ServiceSurroundings & { readonly policies: PolicyScope },
+  around: EntrySurroundings,
 ): readonly Workload[] {
   if (services.length === 0) return [];
   const { spec } = entry;
@@ -149,7 +159,7 @@ function entryWorkload(
   endpoint: WorkloadEntrySpec,
   given: {
     services: readonly ServiceInfo[];
-    around: ServiceSurroundings & { readonly policies: PolicyScope };
+    around: EntrySurroundings;
     implicit: boolean;
   },
 ): Workload {

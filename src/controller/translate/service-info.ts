@@ -18,8 +18,13 @@ export interface ServiceInfo {
   /** Undefined: endpoints are listed, not selected. */
   readonly selector: Labels | undefined;
   readonly ports: readonly EndpointPort[];
-  /** Key of the waypoint it is bound to. */
+  /** Key of the waypoint that clients are told of. */
   readonly waypoint: string | undefined;
+  /** Keys of the waypoints that it asks for and may use, ready or not. */
+  readonly wanted: readonly string[];
+  /** Of a ServiceEntry. */
+  readonly resolution?: 'STATIC' | 'DNS' | 'DYNAMIC_DNS' | 'NONE';
+  readonly location?: 'MESH_INTERNAL' | 'MESH_EXTERNAL';
   readonly status: StatusPatch | undefined;
 }
 

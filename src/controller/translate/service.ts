@@ -1,18 +1,42 @@
 /** Service to the data plane's service. Source: Istio control plane. */
+import type { KubeObject } from '../../kube/index.ts';
 import { canonicalIp } from '../../model/ip.ts';
 import type { LoadBalancing, Scope, Service } from '../../model/service.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { type KubeService, type Namespace, namespaceOf } from '../resources.ts';
 import { appProtocolOf } from './app-protocol.ts';
+import { usableWaypoints } from './l7/attachment.ts';
+import type { ServedGateways } from './l7/served-gateways.ts';
 import type { Labels } from './selector.ts';
 import type { ServiceInfo } from './service-info.ts';
-import { bindWaypoint, type Waypoints, waypointKey } from './waypoint.ts';
+import { bindWaypoint, type WaypointBinding, type Waypoints, waypointKey } from './waypoint.ts';
 
 export interface ServiceSurroundings {
   readonly settings: MeshSettings;
   readonly network: string;
   readonly namespace: Namespace | undefined;
+  /** Those that clients may be told of. */
   readonly waypoints: Waypoints;
+  /** All that are served here, ready or not. */
+  readonly served: ServedGateways;
+  /** Gateways that have what they need for this object. */
+  readonly attached: readonly string[];
+}
+
+/** The waypoint of an object as clients are told of it, and those it asks for. */
+export function bindService(
+  object: KubeObject,
+  { namespace, waypoints, served, attached }: ServiceSurroundings,
+): { readonly binding: WaypointBinding; readonly wanted: readonly string[] } {
+  const { labels = {}, annotations = {} } = object.metadata;
+  const subject = { namespace: namespaceOf(object), labels, annotations, traffic: 'service' } as const;
+  const namespaceLabels = namespace?.metadata.labels ?? {};
+  const usable = usableWaypoints(object, { waypoints, served, attached, namespaceLabels });
+  const intended = new Map(waypoints);
+  for (const [key, { waypoint }] of served) if (waypoint) intended.set(key, waypoint);
+  const { waypoint, canary } = bindWaypoint(subject, namespace, intended);
+  const wanted = [waypoint, canary].flatMap((one) => (one ? [waypointKey(one)] : []));
+  return { binding: bindWaypoint(subject, namespace, usable), wanted };
 }
 
 const CLOSE: readonly Scope[] = ['NETWORK', 'REGION', 'ZONE'];
@@ -24,13 +48,9 @@ export function translateService(object: KubeService, around: ServiceSurrounding
   const spec = object.spec ?? {};
   if (spec.type === 'ExternalName') return undefined;
   const namespace = namespaceOf(object);
-  const { name, labels = {}, annotations = {} } = object.metadata;
+  const { name } = object.metadata;
   const hostname = `${name}.${namespace}.svc.${around.settings.clusterDomain}`;
-  const binding = bindWaypoint(
-    { namespace, labels, annotations, traffic: 'service' },
-    around.namespace,
-    around.waypoints,
-  );
+  const { binding, wanted } = bindService(object, around);
   const ports = spec.ports ?? [];
   const service: Service = {
     name,
@@ -67,6 +87,7 @@ export function translateService(object: KubeService, around: ServiceSurrounding
       targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     })),
     waypoint: binding.waypoint && waypointKey(binding.waypoint),
+    wanted,
     status: { kind: { group: '', kind: 'Service' }, key: { namespace, name }, conditions },
   };
 }

@@ -5,6 +5,7 @@
 import type { KubeObject } from '../../kube/index.ts';
 import type { Service } from '../../model/service.ts';
 import type { Workload } from '../../model/workload.ts';
+import type { BoundObject } from '../gateway-ir.ts';
 import type { StatusPatch, Translation } from '../ir.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { byAge, compareText, nameOf, namespaceOf, type PeerAuthentication, type Resources } from '../resources.ts';
@@ -12,6 +13,9 @@ import { type TranslatedPolicy, translateAuthorizationPolicy } from './authoriza
 import { allocateAddresses } from './auto-addresses.ts';
 import { slicePods, sliceService, translateEndpointSlice } from './endpoint-slice.ts';
 import { ownHostnames } from './hostname-owner.ts';
+import { type Attachments, attachedGateways } from './l7/attachment.ts';
+import { translateL7 } from './l7/l7-pass.ts';
+import { type ServedGateways, servedGateways } from './l7/served-gateways.ts';
 import { Memo } from './memo.ts';
 import { gatewayStatus, notServedStatus, remoteSecretStatus } from './not-served.ts';
 import { staticStrictPolicy, translatePeerAuthentications } from './peer-authentication.ts';
@@ -35,8 +39,10 @@ export class Translator {
     this.#settings = settings;
   }
 
-  translate(given: Resources): Translation {
-    const pass = new Pass(this.#settings, this.#memo, ofRevision(given, this.#settings.revision));
+  /** @param attachments what gateways have taken so far, see `attachment.ts` */
+  translate(given: Resources, attachments: Attachments = new Map()): Translation {
+    const resources = ofRevision(given, this.#settings.revision);
+    const pass = new Pass(this.#settings, this.#memo, { resources, attachments });
     const translation = pass.run();
     this.#memo.sweep();
     return translation;
@@ -51,18 +57,26 @@ class Pass {
   readonly #network: string;
   readonly #namespaces: ReadonlyMap<string, Resources['namespaces'][number]>;
   readonly #waypoints: ReadonlyMap<string, Waypoint>;
+  readonly #served: ServedGateways;
+  readonly #attachments: Attachments;
   readonly #waypointAllows: WaypointAllows;
   readonly #policies: readonly TranslatedPolicy[];
   readonly #peerByNamespace: ReadonlyMap<string, readonly PeerAuthentication[]>;
   readonly #statuses: StatusPatch[] = [];
 
-  constructor(settings: MeshSettings, memo: Memo, resources: Resources) {
+  constructor(
+    settings: MeshSettings,
+    memo: Memo,
+    { resources, attachments }: { readonly resources: Resources; readonly attachments: Attachments },
+  ) {
     this.#settings = settings;
     this.#memo = memo;
     this.#resources = resources;
     this.#namespaces = new Map(resources.namespaces.map((namespace) => [namespace.metadata.name, namespace]));
     this.#network = this.#namespaces.get(settings.rootNamespace)?.metadata.labels?.[NETWORK_LABEL] ?? '';
+    this.#attachments = attachments;
     this.#waypoints = this.#findWaypoints();
+    this.#served = this.#findServed();
     const { pods } = resources;
     this.#waypointAllows = memo.get('waypoint allows', [this.#waypoints, pods], () =>
       waypointAllows(this.#waypoints, pods, settings),
@@ -90,13 +104,24 @@ class Pass {
       ...this.#sliceWorkloads(byName),
     ];
     this.#tellOthers();
+    const l7 = translateL7({
+      resources: this.#resources,
+      settings: this.#settings,
+      network: this.#network,
+      memo: this.#memo,
+      served: this.#served,
+      infos,
+      workloads,
+    });
     return {
       ir: {
         workloads,
         services: infos.map((info) => this.#withCanonical(info, canonical.has(info))),
         policies: this.#authorizations(scopes),
+        gateways: l7.gateways,
       },
-      statuses: [...this.#statuses, ...this.#policies.map(({ status }) => status)],
+      bound: boundObjects(infos),
+      statuses: [...this.#statuses, ...this.#policies.map(({ status }) => status), ...l7.statuses],
     };
   }
 
@@ -113,6 +138,14 @@ class Pass {
     });
   }
 
+  #findServed(): ServedGateways {
+    const { gateways, gatewayClasses } = this.#resources;
+    const around = { network: this.#network, settings: this.#settings };
+    return this.#memo.get('served gateways', [gateways, gatewayClasses, this.#network], () =>
+      servedGateways(gateways, new Map(gatewayClasses.map((one) => [one.metadata.name, one])), around),
+    );
+  }
+
   #around(namespace: string) {
     return {
       settings: this.#settings,
@@ -122,10 +155,16 @@ class Pass {
     };
   }
 
+  #bindingAround(kind: string, object: KubeObject) {
+    const attached = attachedGateways(this.#attachments, kind, object);
+    return { ...this.#around(namespaceOf(object)), served: this.#served, attached };
+  }
+
   #services(): readonly ServiceInfo[] {
     return this.#resources.services.flatMap((object) => {
-      const around = this.#around(namespaceOf(object));
-      const dependencies = [object, around.network, around.namespace, around.waypoints];
+      const around = this.#bindingAround('Service', object);
+      const { network, namespace, waypoints, served, attached } = around;
+      const dependencies = [object, network, namespace, waypoints, served, attached];
       const info = this.#memo.get(`service ${nameOf(object)}`, dependencies, () => translateService(object, around));
       if (info?.status) this.#statuses.push(info.status);
       return info ? [info] : [];
@@ -136,9 +175,10 @@ class Pass {
     const entries = [...this.#resources.serviceEntries].sort(byAge);
     const allocated = this.#memo.get('auto addresses', [entries], () => allocateAddresses(entries));
     const infos = entries.flatMap((entry) => {
-      const around = this.#around(namespaceOf(entry));
+      const around = this.#bindingAround('ServiceEntry', entry);
+      const { network, namespace, waypoints, served, attached } = around;
       const own = allocated.get(nameOf(entry)) ?? [];
-      const dependencies = [entry, around.network, around.namespace, around.waypoints, own];
+      const dependencies = [entry, network, namespace, waypoints, served, attached, own];
       const translated = this.#memo.get(`entry ${nameOf(entry)}`, dependencies, () =>
         translateEntryServices(entry, around, own),
       );
@@ -281,10 +321,24 @@ class Pass {
         if (status) this.#statuses.push(status);
       }
     };
-    told('gateway', this.#resources.gateways, gatewayStatus);
+    const foreign = this.#resources.gateways.filter((gateway) => !this.#served.has(nameOf(gateway)));
+    told('gateway', foreign, gatewayStatus);
     told('other', this.#resources.notServed, notServedStatus);
     told('secret', this.#resources.secrets, remoteSecretStatus);
   }
+}
+
+function boundObjects(infos: readonly ServiceInfo[]): readonly BoundObject[] {
+  const asking = groupBy(
+    infos.filter(({ wanted }) => wanted.length > 0),
+    ({ origin, service }) => `${origin} ${service.namespace}/${service.name}`,
+  );
+  return [...asking].flatMap(([key, [first, ...rest]]) => {
+    if (!first) return [];
+    const { service, wanted } = first;
+    const hostnames = [first, ...rest].map((info) => info.service.hostname);
+    return [{ key, namespace: service.namespace, name: service.name, hostnames, wanted }];
+  });
 }
 
 function ofRevision(resources: Resources, revision: string): Resources {

@@ -34,6 +34,7 @@ const KEY = 'shop/istio_allow_waypoint_shop_wp';
 function translate(autoAllowWaypoints: boolean, more: readonly KubeObject[]) {
   const { ir } = new Translator({ ...DEFAULT_MESH_SETTINGS, autoAllowWaypoints }).translate(
     resourcesOf([...objects, ...more]),
+    new Map([['Service shop/cart', ['shop/wp']]]),
   );
   const listed = ir.workloads.filter(({ authorizationPolicies }) => authorizationPolicies.includes(KEY));
   return { policies: ir.policies, listed: listed.map(({ name }) => name) };

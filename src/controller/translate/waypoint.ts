@@ -100,13 +100,21 @@ export interface WaypointSubject {
 
 export interface WaypointBinding {
   readonly waypoint: Waypoint | undefined;
+  /** The waypoint of the second weight. */
+  readonly canary: Waypoint | undefined;
   readonly weighted: readonly WeightedWaypoint[];
   readonly ingressUseWaypoint: boolean;
   /** None when no waypoint was asked for. */
   readonly condition: ConditionValue | undefined;
 }
 
-const UNBOUND: WaypointBinding = { waypoint: undefined, weighted: [], ingressUseWaypoint: false, condition: undefined };
+const UNBOUND: WaypointBinding = {
+  waypoint: undefined,
+  canary: undefined,
+  weighted: [],
+  ingressUseWaypoint: false,
+  condition: undefined,
+};
 
 /** Total: a waypoint that cannot be used is a condition, never a fall-back to another one. */
 export function bindWaypoint(
@@ -134,6 +142,7 @@ export function bindWaypoint(
   const message = `Successfully attached to waypoint ${key}${notes}`;
   return {
     waypoint: usable,
+    canary: canary.waypoint,
     weighted: canary.weighted,
     ingressUseWaypoint,
     condition: { type: BOUND, status: 'True', reason: 'WaypointAccepted', message },
@@ -172,11 +181,11 @@ function isAllowed({ namespace: home, allowed }: Waypoint, from: string, namespa
 function bindCanary(
   primary: Waypoint,
   given: Surroundings & { subject: WaypointSubject; labels: Labels; annotations: Labels },
-): { weighted: readonly WeightedWaypoint[]; note: string } {
+): { waypoint: Waypoint | undefined; weighted: readonly WeightedWaypoint[]; note: string } {
   const { subject, labels, annotations } = given;
   const wanted = labels[CANARY];
-  if (wanted === undefined || subject.traffic !== 'service') return { weighted: [], note: '' };
-  const failed = (reason: string) => ({ weighted: [], note: `; canary not used: ${reason}` });
+  if (wanted === undefined || subject.traffic !== 'service') return { waypoint: undefined, weighted: [], note: '' };
+  const failed = (reason: string) => ({ waypoint: undefined, weighted: [], note: `; canary not used: ${reason}` });
   const text = annotations[`${CANARY}-weight`] ?? '0';
   const weight = Number(text);
   if (!/^\d{1,3}$/.test(text) || weight > 100) return failed('CanaryInvalidWeight');
@@ -185,6 +194,7 @@ function bindCanary(
   const canary = findUsable(key, subject, given);
   if ('reason' in canary) return failed(canary.reason);
   return {
+    waypoint: canary,
     weighted: [
       { destination: primary.address, weight: 100 - weight },
       { destination: canary.address, weight },

@@ -1,0 +1,183 @@
+/**
+ * The layer 7 part of one translation: after services and workloads are known, everything that gateways are told, and
+ * the statuses of Gateways and routes.
+ *
+ * A new kind of route: a translator that gives `AttachedRoute`s, called in `#routes`. A new kind of policy: a list beside
+ * `authorizations`, and its keys in what is bound.
+ */
+import type { Workload } from '../../../model/workload.ts';
+import type { GatewayResources } from '../../gateway-ir.ts';
+import type { StatusPatch } from '../../ir.ts';
+import type { MeshSettings } from '../../mesh-settings.ts';
+import { nameOf, namespaceOf, type Resources } from '../../resources.ts';
+import type { Memo } from '../memo.ts';
+import type { Labels } from '../selector.ts';
+import type { ServiceInfo } from '../service-info.ts';
+import { GATEWAY_NAME } from '../waypoint.ts';
+import type { AttachedRoute } from './attached-routes.ts';
+import { toCluster, toEndpoints } from './clusters.ts';
+import { referredClusters, toConfig, withRoutes } from './gateway-resources.ts';
+import { isReadyReplica, servedGatewayStatus } from './gateway-status.ts';
+import { translateHttpRoute } from './http-route.ts';
+import type { RouteSurroundings, TranslatedRoute } from './route-parents.ts';
+import type { ServedGateway, ServedGateways } from './served-gateways.ts';
+
+export interface L7Input {
+  readonly resources: Resources;
+  readonly settings: MeshSettings;
+  readonly network: string;
+  readonly memo: Memo;
+  readonly served: ServedGateways;
+  readonly infos: readonly ServiceInfo[];
+  readonly workloads: readonly Workload[];
+}
+
+export interface L7Output {
+  readonly gateways: readonly GatewayResources[];
+  readonly statuses: readonly StatusPatch[];
+}
+
+const NO_LABELS: Labels = {};
+
+export function translateL7(input: L7Input): L7Output {
+  return new L7Pass(input).run();
+}
+
+class L7Pass {
+  readonly #input: L7Input;
+  readonly #byKey: ReadonlyMap<string, ServiceInfo>;
+
+  constructor(input: L7Input) {
+    this.#input = input;
+    this.#byKey = new Map(input.infos.map((info) => [info.key, info]));
+  }
+
+  run(): L7Output {
+    const { served } = this.#input;
+    const translated = this.#routes();
+    const statuses = translated.map(({ status }) => status);
+    if (served.size === 0) return { gateways: [], statuses };
+    const routes = translated.flatMap((one) => one.routes);
+    const endpoints = this.#workloadsByService();
+    const labels = this.#labels();
+    const gateways = [...served.values()].map((gateway) => this.#gateway(gateway, { routes, endpoints, labels }));
+    return { gateways, statuses: [...statuses, ...[...served.values()].map((one) => this.#status(one, routes))] };
+  }
+
+  #routes(): readonly TranslatedRoute[] {
+    const { resources, memo, served, infos } = this.#input;
+    const services = new Map<string, ServiceInfo[]>();
+    for (const info of infos) {
+      const key = `${info.origin} ${info.service.namespace}/${info.service.name}`;
+      services.set(key, [...(services.get(key) ?? []), info]);
+    }
+    // Routes depend on services by what they name; the whole list is one dependency, as most changes touch endpoints.
+    return resources.httpRoutes.map((object) =>
+      memo.get(`http route ${nameOf(object)}`, [object, served, infos], () =>
+        translateHttpRoute(object, this.#surroundings(services)),
+      ),
+    );
+  }
+
+  #surroundings(services: RouteSurroundings['services']): RouteSurroundings {
+    const { served, settings } = this.#input;
+    return {
+      gateways: served,
+      services,
+      resolveBackend: ({ group = '', kind = 'Service', namespace, name, port }, own) => {
+        if (group !== '' || kind !== 'Service' || port === undefined) return undefined;
+        const there = namespace ?? own;
+        const cluster = `${there}/${name}.${there}.svc.${settings.clusterDomain}`;
+        const known = this.#byKey.get(cluster)?.ports.some((one) => one.port === port);
+        return known ? { cluster, port } : undefined;
+      },
+    };
+  }
+
+  #gateway(
+    gateway: ServedGateway,
+    given: {
+      readonly routes: readonly AttachedRoute[];
+      readonly endpoints: ReadonlyMap<string, readonly Workload[]>;
+      readonly labels: (uid: string) => Labels;
+    },
+  ): GatewayResources {
+    const { memo, infos, settings, network } = this.#input;
+    const { key } = gateway;
+    const config = memo.get(`l7 ${key}`, [gateway.gateway, network], () => toConfig(gateway, settings, network));
+    const bound = infos.filter(({ wanted }) => wanted.includes(key));
+    const ofGateway = given.routes.filter(({ parent }) => parent.kind === 'GATEWAY' && parent.key === key);
+    const services = bound.map((info) => {
+      const own = given.routes.filter(({ parent }) => parent.kind === 'SERVICE' && parent.key === info.key);
+      const routes = [...own, ...ofGateway];
+      return memo.get(`l7 ${key} service ${info.key}`, [info, routes], () => withRoutes(info, routes));
+    });
+    const referred = new Set(services.flatMap((service) => [...referredClusters(service)]));
+    const clusters = [...referred].flatMap((name) => {
+      const info = this.#byKey.get(name);
+      return info ? [info] : [];
+    });
+    return {
+      gateway: key,
+      config,
+      services,
+      workloads: [],
+      clusters: clusters.map((info) => memo.get(`l7 cluster ${info.key}`, [info], () => toCluster(info))),
+      endpoints: clusters.map((info) => {
+        const workloads = given.endpoints.get(info.key) ?? [];
+        const labels = workloads.map(({ uid }) => given.labels(uid));
+        return memo.get(`l7 endpoints ${info.key}`, [info, workloads, labels], () =>
+          toEndpoints(info, workloads, (uid) => ({ labels: given.labels(uid), policies: [] })),
+        );
+      }),
+      authorizations: [],
+      authentications: [],
+      rateLimits: [],
+    };
+  }
+
+  #status(gateway: ServedGateway, routes: readonly AttachedRoute[]): StatusPatch {
+    const { resources, settings, memo } = this.#input;
+    const { key } = gateway;
+    const service = resources.services.find((one) => nameOf(one) === key);
+    const hasReadyEndpoint = resources.pods.some(
+      (pod) => `${namespaceOf(pod)}/${pod.metadata.labels?.[GATEWAY_NAME] ?? ''}` === key && isReadyReplica(pod),
+    );
+    const attached = new Set(routes.flatMap(({ parent, name }) => (parent.key === key ? [name] : []))).size;
+    return memo.get(`gateway status ${key}`, [gateway.gateway, service, hasReadyEndpoint, attached], () =>
+      servedGatewayStatus(gateway, { service, hasReadyEndpoint, attachedRoutes: attached, settings }),
+    );
+  }
+
+  #workloadsByService(): ReadonlyMap<string, readonly Workload[]> {
+    const found = new Map<string, Workload[]>();
+    for (const workload of this.#input.workloads) {
+      for (const key of workload.services.keys()) {
+        const list = found.get(key);
+        if (list) list.push(workload);
+        else found.set(key, [workload]);
+      }
+    }
+    return found;
+  }
+
+  /** Labels of pods and entries by uid of their workload. */
+  #labels(): (uid: string) => Labels {
+    const { resources, settings } = this.#input;
+    const labels = new Map<string, Labels>();
+    for (const pod of resources.pods) {
+      labels.set(`${settings.clusterId}//Pod/${nameOf(pod)}`, pod.metadata.labels ?? NO_LABELS);
+    }
+    for (const { metadata, spec } of resources.workloadEntries) {
+      const uid = `${settings.clusterId}/networking.istio.io/WorkloadEntry/${metadata.namespace}/${metadata.name}`;
+      labels.set(uid, spec.labels ?? metadata.labels ?? NO_LABELS);
+    }
+    for (const { metadata, spec } of resources.serviceEntries) {
+      const base = `${settings.clusterId}/networking.istio.io/ServiceEntry/${metadata.namespace}/${metadata.name}`;
+      for (const endpoint of spec.endpoints ?? []) {
+        labels.set(`${base}/${endpoint.address ?? ''}`, endpoint.labels ?? NO_LABELS);
+      }
+    }
+    return (uid) => labels.get(uid) ?? NO_LABELS;
+  }
+}
