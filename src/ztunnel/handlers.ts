@@ -20,6 +20,7 @@ import type {
   TlsCredentials,
 } from '../engine/index.ts';
 import type { Identity } from '../model/identity.ts';
+import type { Workload } from '../model/workload.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { Decided, DeciderDeps, Owner } from './decider.ts';
 import { decideInboundHbone, learnInboundHbone } from './inbound.ts';
@@ -32,6 +33,8 @@ export interface HandlersDeps extends DeciderDeps {
   readonly owners: Pick<Owners, 'resolve' | 'identity'>;
   readonly table: ConnectionTable;
   readonly telemetry: TrafficTelemetry;
+  /** The workload as inbound connections are judged by it: its policies are known, or were waited for. */
+  readonly settlePolicies: (workload: Workload, signal: AbortSignal) => Promise<Workload>;
   /** A valid certificate of a local identity; rejects with ERR_IDENTITY. */
   readonly credentials: (identity: Identity, signal: AbortSignal) => Promise<TlsCredentials>;
 }
@@ -49,13 +52,13 @@ export class TunnelHandlers implements EngineHandlers {
   }
 
   async decideInboundPlain(connection: PlainConnection, signal: AbortSignal): Promise<InboundDecision> {
-    const owner = await this.#findOwner(connection.owner, signal);
+    const owner = await this.#findJudgedOwner(connection.owner, signal);
     await this.#deps.demanded?.label(this.#deps.config.network, connection.source.ip, signal);
     return this.#settle(connection, decideInboundPlain(this.#deps, connection, owner));
   }
 
   async decideInboundHbone(stream: HboneStream, signal: AbortSignal): Promise<InboundDecision> {
-    const owner = await this.#findOwner(stream.owner, signal);
+    const owner = await this.#findJudgedOwner(stream.owner, signal);
     try {
       if (!(owner instanceof Error)) await learnInboundHbone(this.#deps, { stream, signal }, owner);
     } catch (error) {
@@ -98,6 +101,12 @@ export class TunnelHandlers implements EngineHandlers {
 
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void {
     this.#deps.telemetry.socketsOpen(kind, delta);
+  }
+
+  async #findJudgedOwner(name: string, signal: AbortSignal): Promise<Owner | MeshError> {
+    const owner = await this.#findOwner(name, signal);
+    if (owner instanceof Error) return owner;
+    return { ...owner, workload: await this.#deps.settlePolicies(owner.workload, signal) };
   }
 
   async #findOwner(owner: string, signal: AbortSignal): Promise<Owner | MeshError> {

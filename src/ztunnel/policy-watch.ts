@@ -5,7 +5,7 @@
  *  - A connection is judged by what it was when accepted (identity, addresses) and by the policies that its workload
  *    lists now.
  *  - A connection whose only fault is a listed policy that is not known yet gets `UNKNOWN_POLICY_GRACE_MS`: lists and
- *    policies come in separate responses. New connections get none.
+ *    policies come in separate responses. New connections wait as long before they are accepted.
  */
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
@@ -14,10 +14,10 @@ import { authorize } from '../model/authorize.ts';
 import type { Workload } from '../model/workload.ts';
 import type { PolicySubject } from './connection-record.ts';
 import type { ConnectionTable } from './connection-table.ts';
+import { UNKNOWN_POLICY_GRACE_MS } from './policy-wait.ts';
 import type { MeshState } from './state/mesh-state.ts';
 
 export const POLICY_CHANGE = 'connection closed due to policy change';
-const UNKNOWN_POLICY_GRACE_MS = 2_000;
 
 export interface PolicyWatchDeps {
   readonly state: MeshState;

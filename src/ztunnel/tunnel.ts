@@ -30,6 +30,7 @@ import { PodMetrics } from './inpod/pod-metrics.ts';
 import { PodProxies, type PodProxy } from './inpod/pod-proxies.ts';
 import { Owners } from './owners.ts';
 import { openPodListeners, type PodListenerConfig } from './pod-listeners.ts';
+import { PolicyWait } from './policy-wait.ts';
 import { POLICY_CHANGE, PolicyWatch } from './policy-watch.ts';
 import type { MeshState } from './state/mesh-state.ts';
 import type { PodInfo } from './state/workload-index.ts';
@@ -87,6 +88,7 @@ export class Tunnel {
     this.#table = new ConnectionTable(telemetry);
     this.#owners = new Owners(state);
     this.#dnsMetrics = new DnsMetrics(registry);
+    const policyWait = new PolicyWait({ state, clock }, this.#stop.signal);
     this.engine = deps.makeEngine(
       new TunnelHandlers({
         view: state,
@@ -97,6 +99,7 @@ export class Tunnel {
         owners: this.#owners,
         table: this.#table,
         telemetry,
+        settlePolicies: (workload, signal) => policyWait.settle(workload, signal),
         credentials: deps.credentials,
         random,
         log: log.child('rbac'),

@@ -145,6 +145,21 @@ test('an ALLOW policy refuses others with its reason in the log, and lifting it 
   t.is((await call(client.netns, VIP, 'hi')).toString(), 'hi');
 });
 
+test('a new connection waits for a listed policy that is on its way, and is judged by it', async (t) => {
+  await using mesh = await Mesh.start();
+  const client = await mesh.pod('client');
+  const listed = { authorizationPolicies: ['default/one', 'default/two'] };
+  const server = await mesh.pod('server', { node: 'b', fields: listed });
+  using _echo = serveEcho(server.netns);
+  const socket = await connectApp(client.netns, { ip: server.ip4, port: 8080 });
+  const answer = exchange(socket, 'hi');
+  mesh.policies([policy({ name: 'one', scope: 'WORKLOAD_SELECTOR', action: 'DENY' })]);
+  t.is(mesh.lines('b', 'listed policy is unknown').length, 0);
+  mesh.policies([policy({ name: 'two', scope: 'WORKLOAD_SELECTOR', action: 'DENY' })]);
+  t.is(await answer, 'hi', 'neither has a rule that matches');
+  t.is(mesh.lines('b', 'listed policy is unknown').length, 0);
+});
+
 test('a policy that is listed but unknown denies', async (t) => {
   await using mesh = await Mesh.start();
   const client = await mesh.pod('client');
