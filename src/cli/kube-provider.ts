@@ -6,22 +6,15 @@ import type { ConfigReader, Env } from '../core/config-reader.ts';
 import { asString } from '../core/config-reader.ts';
 import type { Logger } from '../core/logger.ts';
 import { systemClock } from '../core/system-clock.ts';
-import {
-  ApiClient,
-  ClientSource,
+import type {
   ClientWriter,
-  type ClusterLocation,
-  type ClusterSigner,
-  clusterSigner,
-  FileSource,
-  FileWriter,
-  type KubeObject,
-  type KubeSource,
-  type KubeWriter,
-  type ManifestProblem,
-  openTransport,
-  type TokenReviewer,
-  tokenReviewer,
+  ClusterLocation,
+  ClusterSigner,
+  KubeObject,
+  KubeSource,
+  KubeWriter,
+  ManifestProblem,
+  TokenReviewer,
 } from '../kube/index.ts';
 
 export type ProviderConfig =
@@ -67,6 +60,7 @@ export async function openProvider(
   { manager, ownConditions, log }: ProviderOptions,
 ): Promise<KubeProvider> {
   if (config.kind === 'directory') {
+    const { FileSource, FileWriter } = await import('../kube/file/index.ts');
     const source = await FileSource.open({ directory: config.directory, log });
     const writer = new FileWriter({ source, manager });
     return {
@@ -76,6 +70,9 @@ export async function openProvider(
       [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
     };
   }
+  const { ApiClient, ClientSource, ClientWriter, clusterSigner, openTransport, tokenReviewer } = await import(
+    '../kube/client/index.ts'
+  );
   const api = new ApiClient(await openTransport(config.location));
   const source = new ClientSource({ api, clock: systemClock, log });
   const writer = new ClientWriter({ api, manager, ownConditions });

@@ -2,7 +2,7 @@
  * Configuration of the node tunnel from its environment, by the names of Istio's tunnel. Every problem is reported
  * together. Source: Istio ztunnel configuration; `PROXY_CONFIG` is merged over the mesh config file's defaultConfig.
  */
-import { parse } from 'yaml';
+import { createRequire } from 'node:module';
 import {
   asBoolean,
   asDurationMs,
@@ -209,8 +209,11 @@ function readProxyConfig(read: ConfigReader, env: Env, { meshConfig }: ConfigFil
 }
 
 function parseYaml(read: ConfigReader, what: string, text: string | undefined): Readonly<Record<string, unknown>> {
+  if (text === undefined || text === '') return {};
   try {
-    return asObject(parse(text ?? ''));
+    // loaded when there is something to read: most tunnels have no such text, and every start would pay for it
+    const { parse } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+    return asObject(parse(text));
   } catch (error) {
     read.problem(`${what}: ${errorMessage(error)}`);
     return {};

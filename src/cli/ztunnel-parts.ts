@@ -17,8 +17,8 @@ import {
   type Json,
   type MeshState,
   parseResolvConf,
-  parseStaticConfig,
   prefetchCertificates,
+  readStaticConfig,
   systemLookup,
   Tunnel,
 } from '../ztunnel/index.ts';
@@ -43,7 +43,7 @@ export function buildRegistry(config: ZtunnelConfig): MetricsRegistry {
 export async function loadStatic({ staticConfig }: ZtunnelConfig, state: MeshState): Promise<Json> {
   const empty = { workloads: [], services: [], policies: [] };
   if (!staticConfig) return empty;
-  const { addresses, policies } = parseStaticConfig(await readText(staticConfig, 'static config'));
+  const { addresses, policies } = await readStaticConfig(await readText(staticConfig, 'static config'));
   state.applyPolicies({ updates: policies, removed: [] });
   state.applyAddresses({ updates: addresses, removed: [] });
   return { ...empty, source: 'file' in staticConfig ? staticConfig.file : 'inline' };

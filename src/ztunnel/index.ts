@@ -9,6 +9,7 @@ export { parseResolvConf, type ResolvConf } from './dns/resolv-conf.ts';
 export { runZdsClient, type ZdsConnection } from './inpod/zds-client.ts';
 export type { Json } from './state/dump-format.ts';
 export { type Address, MeshState } from './state/mesh-state.ts';
-export { parseStaticConfig, type StaticConfig } from './state/static-config.ts';
+export type { StaticConfig } from './state/static-config.ts';
+export { readStaticConfig } from './state/static-source.ts';
 export type { PodInfo } from './state/workload-index.ts';
 export { Tunnel, type TunnelConfig, type TunnelDeps } from './tunnel.ts';

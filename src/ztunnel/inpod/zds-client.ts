@@ -38,8 +38,8 @@ export interface ZdsClientDeps<N> {
 }
 
 const BACKOFF_MIN_MS = 20;
-/** Connecting to a unix socket costs little, and a returned agent shall be served within 2 s. */
-const BACKOFF_MAX_MS = 1_000;
+/** Connecting to a unix socket costs little, and a returned agent has pods that wait. */
+const BACKOFF_MAX_MS = 250;
 
 /** Serves until `signal` aborts. Never rejects for anything the agent does. */
 export async function runZdsClient<N>(deps: ZdsClientDeps<N>, signal: AbortSignal): Promise<void> {
