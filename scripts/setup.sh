@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "setup: $*" >&2; exit 1; }
+# The line of a log that says why.
+reason() { grep -m 1 -E "reason:|^E: " .setup.log || grep -m 1 "npm error" .setup.log || tail -n 1 .setup.log; }
 
 [ "$(uname -s)" = Linux ] || fail "Culvert runs on Linux; this is $(uname -s)."
 [ "$(id -u)" = 0 ] || fail "root is needed for network namespaces, eBPF and packages; try: sudo npm test"
@@ -27,7 +29,7 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086
   apt-get install -y -qq --no-install-recommends $missing >.setup.log 2>&1 ||
     { apt-get update -qq >>.setup.log 2>&1 && apt-get install -y -qq --no-install-recommends $missing >>.setup.log 2>&1; } ||
-    fail "apt could not install$missing (is there a network?): $(tail -n 1 .setup.log)"
+    fail "apt could not install$missing (is there a network?): $(reason)"
   rm -f .setup.log
 fi
 
@@ -35,7 +37,7 @@ lock=$(sha256sum package-lock.json | cut -d' ' -f1)
 if [ ! -x node_modules/.bin/node ] || [ "$(cat node_modules/.culvert-lock 2>/dev/null)" != "$lock" ]; then
   echo "setup: installing npm packages" >&2
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >.setup.log 2>&1 ||
-    fail "npm ci failed (is there a network?): $(tail -n 1 .setup.log)"
+    fail "npm ci failed (is there a network?): $(reason)"
   rm -f .setup.log
   echo "$lock" >node_modules/.culvert-lock
 fi

@@ -1,4 +1,5 @@
 /** The controller as a process: TLS on a free port, a subscriber, a signing client, a directory that is edited. */
+import { ok } from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
@@ -67,6 +68,19 @@ test('a subscriber gets the mesh, edits, removals, and the author hears who took
   await controller.remove('front.yaml');
   await eventually(() => !subscriber.addresses.has(FRONT));
   t.deepEqual(subscriber.ended, []);
+});
+
+test('control: with the controller killed an edit reaches nobody, and when it is back it does', async (t) => {
+  await using controller = await ControllerProcess.start(FILES);
+  await using subscriber = await Subscriber.connect(controller);
+  await subscriber.client.ready;
+  const assertPolicy = () => ok(subscriber.policies.has('shop/deny'));
+  await controller.kill('SIGKILL');
+  await controller.put('policy.yaml', policy('"80"'));
+  t.throws(assertPolicy);
+  await controller.restart();
+  await eventually(() => subscriber.policies.size > 0);
+  t.notThrows(assertPolicy);
 });
 
 test('a broken edit is reported with file and line, and what was there stays', async (t) => {

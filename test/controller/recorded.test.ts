@@ -114,7 +114,7 @@ test('the recorded objects get the recorded conditions', async (t) => {
   t.regex(l7?.message ?? '', /no effect/);
 });
 
-test('without the written addresses and annotations the resources differ', async (t) => {
+test('control: without the written addresses and annotations the resources differ', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), `culvert-recorded-${process.pid}-`));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   await cp(join(recorded, 'objects.yaml'), join(directory, 'objects.yaml'));

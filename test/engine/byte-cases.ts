@@ -181,7 +181,8 @@ export function registerByteCases(create: EngineFactory): void {
   });
 
   for (const tunnelled of [true, false]) {
-    test(`on the way a secret is ${tunnelled ? 'not seen' : 'seen when it is not tunnelled (control)'}`, async (t) => {
+    const title = tunnelled ? 'on the way a secret is not seen' : 'control: without the tunnel a secret is seen';
+    test(title, async (t) => {
       const seen: Buffer[] = [];
       let next = 0;
       await using relay = await startApplication((socket) => {

@@ -92,7 +92,10 @@ export function registerSessionCases(create: EngineFactory): void {
   });
 
   for (const isReachable of [true, false]) {
-    test(`a peer that ${isReachable ? 'refuses is told as such (control)' : 'never answers is told as blocked'}`, async (t) => {
+    const title = isReachable
+      ? 'control: a peer that refuses is told as such'
+      : 'a peer that never answers is told as blocked';
+    test(title, async (t) => {
       using namespace = new TestNamespace();
       namespace.addBlackHole();
       const peer = { ip: isReachable ? '10.99.0.1' : '10.99.0.2', port: 15_008 };

@@ -1,4 +1,5 @@
 /** The installer on real folders, with other programs that change them. */
+import { deepEqual } from 'node:assert/strict';
 import {
   chmodSync,
   existsSync,
@@ -70,6 +71,12 @@ class Node implements Disposable {
     return plugins.map(({ type }: { type: string }) => type);
   }
 
+  /** Throws unless the plugin is in that list and its executable is there. */
+  assertInstalled(name: string): void {
+    deepEqual(this.types(name), ['ptp', 'istio-cni']);
+    deepEqual(readdirSync(this.binDir), ['istio-cni']);
+  }
+
   ready(): Promise<void> {
     return eventually(() => this.isReady, 'the installation');
   }
@@ -84,9 +91,8 @@ test('it joins the list of the node, keeps its mode, and leaves both as they wer
   node.write('10-net.conflist', PRIMARY);
   const installer = node.installer();
   await node.ready();
-  t.deepEqual(node.types('10-net.conflist'), ['ptp', 'istio-cni']);
+  t.notThrows(() => node.assertInstalled('10-net.conflist'));
   t.is(statSync(join(node.configDir, '10-net.conflist')).mode & 0o777, 0o644);
-  t.deepEqual(readdirSync(node.binDir), ['istio-cni']);
   t.is(statSync(join(node.binDir, 'istio-cni')).mode & 0o777, 0o755);
   t.deepEqual(node.outcomes, ['SUCCESS']);
   await installer[Symbol.asyncDispose]();
@@ -120,6 +126,22 @@ test('what others undo is done again', async (t) => {
   await eventually(() => node.types('05-first.conflist').length === 2, 'the entry in the new first file');
   await node.ready();
   t.deepEqual([...new Set(node.outcomes)], ['SUCCESS']);
+});
+
+test('control: when the installer has ended nobody does again what others undo', async (t) => {
+  using node = new Node();
+  node.write('10-net.conflist', PRIMARY);
+  {
+    await using _installer = node.installer();
+    await node.ready();
+    t.notThrows(() => node.assertInstalled('10-net.conflist'));
+  }
+  node.write('10-net.conflist', PRIMARY);
+  t.throws(() => node.assertInstalled('10-net.conflist'));
+  node.isReady = false;
+  await using _next = node.installer();
+  await node.ready();
+  t.notThrows(() => node.assertInstalled('10-net.conflist'));
 });
 
 test('a file of no concern changes nothing, and a right installation is not written again', async (t) => {

@@ -1,3 +1,4 @@
+import { deepEqual } from 'node:assert/strict';
 import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,6 +38,25 @@ testKubeProvider('file provider', openHarness);
 
 const podYaml = (name: string, extra = '') =>
   `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, namespace: shop}\nspec: {nodeName: a}\n${extra}`;
+
+/** Throws unless the provider lists exactly these pods. */
+function assertPods(source: FileSource, ...names: readonly string[]): void {
+  const listed = source.informer(PODS).list();
+  deepEqual(listed.map(({ metadata }) => metadata.name).sort(), names);
+}
+
+test('control: a provider that is closed does not follow what another one sees', async (t) => {
+  await using h = await openHarness();
+  const closed = await FileSource.open({ directory: h.directory, log: silentLogger });
+  await h.put('a.yaml', podYaml('one'));
+  for (const source of [h.source, closed]) await eventually(() => source.informer(PODS).list().length === 1);
+  for (const source of [h.source, closed]) t.notThrows(() => assertPods(source, 'one'));
+  await closed[Symbol.asyncDispose]();
+  await h.put('b.yaml', podYaml('two'));
+  await eventually(() => h.source.informer(PODS).list().length === 2);
+  t.notThrows(() => assertPods(h.source, 'one', 'two'));
+  t.throws(() => assertPods(closed, 'one', 'two'));
+});
 
 test('several documents, List kinds and JSON are read; the namespace is default when none is given', async (t) => {
   await using h = await openHarness();
@@ -137,6 +157,21 @@ test('symbolic links are refused and reported', async (t) => {
   await eventually(() => h.source.problems().length === 1);
   t.regex(h.source.problems()[0]?.reason ?? '', /symbolic link/);
   t.is(h.source.informer(PODS).list().length, 0);
+});
+
+test('a file that turns unreadable keeps its last good objects until it is gone', async (t) => {
+  await using h = await openHarness();
+  const outside = join(tmpdir(), `culvert-swapped-${process.pid}.yaml`);
+  t.teardown(() => rm(outside, { force: true }));
+  await writeFile(outside, podYaml('outside'));
+  await h.put('a.yaml', podYaml('one'));
+  await eventually(() => h.source.informer(PODS).list().length === 1);
+  await symlink(outside, join(h.directory, 'link'));
+  await rename(join(h.directory, 'link'), join(h.directory, 'a.yaml'));
+  await eventually(() => h.source.problems().length === 1);
+  t.notThrows(() => assertPods(h.source, 'one'));
+  await rm(join(h.directory, 'a.yaml'));
+  await eventually(() => h.source.informer(PODS).list().length === 0);
 });
 
 test('of two files with one object the first by name counts, the other is reported and takes over later', async (t) => {

@@ -18,4 +18,4 @@ redirectSuite(async () => {
       await cgroup[Symbol.asyncDispose]();
     },
   };
-}, 1_000);
+});

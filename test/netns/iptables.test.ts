@@ -5,7 +5,6 @@ import { IptablesBackend } from '../../src/cni/redirect/iptables.ts';
 import { runCommand } from '../../src/cni/redirect/netns-command.ts';
 import { redirectSuite } from './redirect-suite.ts';
 
-/** Fewer cycles: each runs eight processes for each family. */
 redirectSuite(async () => {
   const lockDir = mkdtempSync(join(tmpdir(), 'cvt-ipt-'));
   const backend = new IptablesBackend({ run: runCommand, ipv6: true, lockDir, force: 'nft' });
@@ -17,4 +16,4 @@ redirectSuite(async () => {
       rmSync(lockDir, { recursive: true, force: true });
     },
   };
-}, 50);
+});

@@ -6,4 +6,4 @@ redirectSuite(async () => {
   const backend = new NftablesBackend(runCommand);
   await backend.open();
   return { backend, [Symbol.asyncDispose]: () => backend[Symbol.asyncDispose]() };
-}, 1_000);
+});

@@ -1,4 +1,5 @@
 /** The agent's ZDS server against tunnels that behave, and some that do not. */
+import { equal } from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { systemClock } from '../../src/core/system-clock.ts';
 import { WorkloadRequestSchema } from '../../src/gen/zds_pb.js';
 import { eventually } from '../support/eventually.ts';
 
+const NOTHING = new Uint8Array();
 const HELLO = Buffer.from('0801', 'hex');
 const ACK = Buffer.from('0a00', 'hex');
 const REFUSAL = Buffer.from('0a040a026e6f', 'hex');
@@ -107,6 +109,12 @@ class Tunnel implements AsyncDisposable {
   }
 }
 
+/** Throws unless a new pod of the agent reaches the tunnel, with its namespace. */
+async function assertHandedOver(agent: Agent, tunnel: Tunnel, uid: string): Promise<void> {
+  await agent.server.add(agent.pod(uid));
+  equal(tunnel.requests.at(-1), `add ${uid} fd`);
+}
+
 test('the snapshot: each pod with its namespace, one at a time, and then the end of it', async (t) => {
   await using agent = await Agent.start('a', 'b');
   agent.pods.push({ uid: 'c', info });
@@ -144,8 +152,21 @@ test('a new pod goes to the newest tunnel, a deletion to all', async (t) => {
   t.deepEqual(next.requests, ['snapshotSent', 'add x fd', 'del x']);
   await next[Symbol.asyncDispose]();
   await agent.connections(1);
-  await agent.server.add(agent.pod('y'));
-  t.is(old.requests.at(-1), 'add y fd');
+  await t.notThrowsAsync(assertHandedOver(agent, old, 'y'));
+});
+
+test('control: with the tunnel gone, or one that is silent, no pod is handed over', async (t) => {
+  await using agent = await Agent.start();
+  await using tunnel = await Tunnel.connect(agent);
+  const answering = tunnel.answerAll();
+  await eventually(() => tunnel.requests.includes('snapshotSent'));
+  await t.notThrowsAsync(assertHandedOver(agent, tunnel, 'x'));
+  await tunnel[Symbol.asyncDispose]();
+  await answering;
+  await agent.connections(0);
+  await t.throwsAsync(assertHandedOver(agent, tunnel, 'y'));
+  await using silent = await Tunnel.connect(agent, NOTHING);
+  await t.throwsAsync(assertHandedOver(agent, silent, 'z'), { code: 'ERR_ZDS' });
 });
 
 test('a pod added during the snapshot comes after it', async (t) => {
@@ -193,7 +214,6 @@ const breaks = test.macro(async (t, hello: Uint8Array, act: (tunnel: Tunnel) => 
   await eventually(() => other.requests.includes('snapshotSent'));
   t.is(agent.server.connections, 1);
 });
-const NOTHING = new Uint8Array();
 test('cut: a hello of another version', breaks, Buffer.from('0802', 'hex'), async () => {});
 test('cut: bytes that are no hello', breaks, Buffer.from('ffff', 'hex'), async () => {});
 test('cut: a message longer than allowed is no message', breaks, NOTHING, (tunnel) =>

@@ -1,6 +1,7 @@
 /**
  * Redirection by iptables inside the pod, for nodes without nftables. The lock of the legacy variant, useless in a
- * namespace of its own and contended between pods, is a file of each call.
+ * namespace of its own and contended between pods, is a file of each call. Both families are changed at once: half the
+ * time of a pod's start.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -61,9 +62,9 @@ export class IptablesBackend implements RedirectBackend {
   }
 
   async clear({ netns, options }: CapturedPod): Promise<void> {
-    for (const family of families(options.ipv6)) {
+    await eachFamily(options.ipv6, async (family) => {
       await this.#restore(netns, family, iptablesRemoval(await this.#residue(netns, family)));
-    }
+    });
     removeReturnPath(netns, options.ipv6);
   }
 
@@ -79,9 +80,9 @@ export class IptablesBackend implements RedirectBackend {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   async #apply(netns: Netns, ipv6: boolean, rules: readonly Rule[]): Promise<void> {
-    for (const family of families(ipv6)) {
+    await eachFamily(ipv6, async (family) => {
       await this.#restore(netns, family, iptablesRuleset(rules, family, await this.#residue(netns, family)));
-    }
+    });
   }
 
   async #residue(netns: Netns, family: 4 | 6): Promise<Residue> {
@@ -90,7 +91,7 @@ export class IptablesBackend implements RedirectBackend {
 
   async #restore(netns: Netns, family: 4 | 6, input: string): Promise<void> {
     if (input === '') return;
-    const lock = join(this.#options.lockDir, `xtables-${netns.id.replace(':', '-')}.lock`);
+    const lock = join(this.#options.lockDir, `xtables-${netns.id.replace(':', '-')}-${family}.lock`);
     try {
       const env = { XTABLES_LOCKFILE: lock };
       await mustRun(this.#options.run, netns, this.#tools().restore(family), { input, env });
@@ -103,6 +104,12 @@ export class IptablesBackend implements RedirectBackend {
     if (this.#binaries === undefined) throw new MeshError('ERR_REDIRECT', 'the iptables back-end is not open');
     return this.#binaries;
   }
+}
+
+/** Rejects with the first error when both have ended: nothing goes on behind the caller's back. */
+async function eachFamily(ipv6: boolean, change: (family: 4 | 6) => Promise<void>): Promise<void> {
+  const ended = await Promise.allSettled(families(ipv6).map(change));
+  for (const end of ended) if (end.status === 'rejected') throw end.reason;
 }
 
 function families(ipv6: boolean): readonly (4 | 6)[] {
