@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { AppPod } from './cluster/app-pods.ts';
+import { type AppPod, appPod } from './cluster/app-pods.ts';
 import { type Manifest, manifest } from './cluster/kubernetes.ts';
 import { openScene, type Scene, until } from './cluster/scene.ts';
 
@@ -72,29 +72,7 @@ test('a liveness probe that must fail under STRICT does: only the kubelet is let
   t.truthy(alive);
   const dead = { ...liveness, httpGet: { path: '/', port: 8_099 } };
   await scene.cluster.apply(
-    manifest(
-      'v1',
-      'Pod',
-      { namespace, name: 'dead', labels: { app: 'dead' } },
-      {
-        spec: {
-          ...(alive?.pod.spec as object),
-          nodeName: undefined,
-          volumes: undefined,
-          containers: [
-            {
-              ...(alive?.pod.spec.containers[0] as object),
-              readinessProbe: undefined,
-              startupProbe: undefined,
-              livenessProbe: dead,
-              volumeMounts: undefined,
-            },
-          ],
-          serviceAccountName: 'default',
-          serviceAccount: undefined,
-        },
-      },
-    ),
+    appPod({ namespace, name: 'dead', container: { readinessProbe: undefined, livenessProbe: dead } }),
   );
   await until(
     async () => {

@@ -79,7 +79,7 @@ const actions: Readonly<Record<string, (body: never) => unknown>> = {
   async capture({ id, filter }: { id: string; filter: string }) {
     running.set(id, await Capture.start(uplink(), filter));
   },
-  look: ({ id }: { id: string }) => (running.get(id) as HeldConnections | undefined)?.summary(),
+  look: ({ id }: { id: string }) => (running.get(id) as HeldConnections | Load | undefined)?.summary(),
   async stop({ id }: { id: string }) {
     const found = running.get(id);
     running.delete(id);
@@ -94,6 +94,7 @@ async function control(request: IncomingMessage, response: ServerResponse): Prom
   if (action === undefined) return void response.writeHead(404).end('no such action');
   try {
     const result = await action(JSON.parse(Buffer.concat(chunks).toString() || '{}') as never);
+    response.setHeader('connection', 'close');
     response.end(JSON.stringify(result ?? null));
   } catch (error) {
     response.writeHead(500).end(String(error));

@@ -1,9 +1,10 @@
 /** Pods of the suites' own image: how they are made, and what they are told to do. */
 import { parsePcap, type TcpPacket } from '../../../src/local/pcap.ts';
+import { eventually } from '../../support/eventually.ts';
 import type { HoldSummary } from '../app/held-connections.ts';
 import type { LoadSummary } from '../app/load.ts';
 import type { FetchResult } from '../app/request.ts';
-import { type Kubernetes, type Manifest, manifest, type PodObject } from './kubernetes.ts';
+import { type Kubernetes, type Manifest, manifest, type PodObject, SLOW_MS } from './kubernetes.ts';
 
 export const APP_IMAGE = process.env.E2E_APP_IMAGE || 'docker.io/culvert/e2e-app:0.1.0';
 const CONTROL_PORT = 15_999;
@@ -89,7 +90,15 @@ export class AppPod implements AsyncDisposable {
   static async open(cluster: Kubernetes, namespace: string, name: string): Promise<AppPod> {
     const pod = await cluster.ready(namespace, name);
     const forward = await cluster.forward(namespace, name, CONTROL_PORT);
-    return new AppPod(pod, forward.port, forward);
+    const opened = new AppPod(pod, forward.port, forward);
+    // A pod without a probe counts as ready before it listens.
+    const listens = () =>
+      opened.#ask('look', { id: '' }).then(
+        () => true,
+        () => false,
+      );
+    await eventually(listens, `${namespace}/${name} listens`, SLOW_MS);
+    return opened;
   }
 
   get ip(): string {
@@ -154,10 +163,15 @@ export class AppPod implements AsyncDisposable {
 
   async #ask<T>(action: string, body: object): Promise<T> {
     const signal = AbortSignal.timeout(120_000);
-    const answer = await fetch(`${this.#url}/${action}`, { method: 'POST', body: JSON.stringify(body), signal });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${action}: ${text}`);
-    return JSON.parse(text) as T;
+    try {
+      const answer = await fetch(`${this.#url}/${action}`, { method: 'POST', body: JSON.stringify(body), signal });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(text);
+      return JSON.parse(text) as T;
+    } catch (cause) {
+      const { namespace, name } = this.pod.metadata;
+      throw new Error(`${action} in ${namespace}/${name}: ${String((cause as Error).cause ?? cause)}`, { cause });
+    }
   }
 }
 
