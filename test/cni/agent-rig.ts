@@ -41,7 +41,7 @@ export interface PodPlace {
 
 export interface AgentRun extends AsyncDisposable {
   readonly source: FileSource;
-
+  uninstall(): Promise<void>;
   metric(pattern: RegExp): Promise<number>;
 }
 
@@ -160,9 +160,10 @@ export class AgentRig implements AsyncDisposable {
     };
     const writer = new FileWriter({ source, manager: `culvert-cni-${NODE}` });
     const deps = { source, writer, backends, run: this.run, metrics: agentMetrics(registry), clock: systemClock, log };
-    scope.use(await startNodeAgent(settings, deps, AbortSignal.timeout(20_000)));
+    const agent = scope.use(await startNodeAgent(settings, deps, AbortSignal.timeout(20_000)));
     return {
       source,
+      uninstall: () => agent.uninstall(),
       async metric(pattern) {
         const line = (await registry.metrics()).split('\n').find((text) => pattern.test(text));
         return Number(line?.split(' ').at(-1) ?? Number.NaN);

@@ -273,6 +273,26 @@ test('connections in clear are counted and go on; STRICT cuts those that come in
   t.is(await outbound.echo('mine'), 'mine', 'who receives decides, not who calls');
 });
 
+test('when the mesh leaves the node, pods are as before and new ones start outside of it', async (t) => {
+  await using rig = new AgentRig();
+  rig.namespace('shop', AMBIENT);
+  const [old, late] = [rig.pod('old'), rig.pod('late')];
+  await using run = await rig.agent();
+  await using tunnel = await AnsweringTunnel.connect(rig.zdsPath);
+  await connected(run);
+  t.is((await rig.add(old)).exit, 0);
+  rig.start(old);
+  await eventually(() => annotation(run, old) === 'enabled');
+  t.is(await rig.capture(old), 'capturing', 'control: before');
+  await run.uninstall();
+  t.is(await rig.capture(old), 'absent');
+  await eventually(() => annotation(run, old) === undefined);
+  t.true(tunnel.told('del', old.uid));
+  t.false((await rig.probed()).includes('istio'));
+  t.is((await rig.add(late)).exit, 0);
+  t.is(await rig.capture(late), 'absent');
+});
+
 interface Pair extends Disposable {
   echo(text: string): Promise<string>;
   isClosed(): boolean;

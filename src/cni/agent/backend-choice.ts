@@ -85,6 +85,12 @@ export class BackendChoice implements AsyncDisposable {
     for (const backend of this.#opened) await tellTunnels(backend, pids);
   }
 
+  /** Removes what the back-ends in use have on the node. Every one is tried; rejects with the first ERR_REDIRECT. */
+  async uninstall(): Promise<void> {
+    const results = await Promise.allSettled([...this.#opened].map((backend) => backend.uninstall()));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
   /** Closes handles; what is installed stays in force. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const backend of this.#opened) await backend[Symbol.asyncDispose]();

@@ -55,13 +55,19 @@ export interface NodeAgentDeps {
 }
 
 export const PLUGIN_SOCKET = 'pluginevent.sock';
+/** Of a grace period of 30 s: pods leave in about one, what they have open may take longer. */
+const LEAVE_ALL_MS = 10_000;
+const LEAVE_LOOK_MS = 50;
 const HOST_RULES_TRIES = 10;
 const HOST_RULES_RETRY_MS = 2_000;
 /** Pods worked on at the same time; each step waits for programs and for the tunnel, not for this process. */
 const WORKERS = 8;
 
 export interface NodeAgent extends AsyncDisposable {
-  /** Takes the node-wide rules away; captured pods keep theirs. Before dispose. */
+  /**
+   * Takes the mesh off the node: every pod leaves it as when its label goes, then rules, programs and pins are removed.
+   * Connections that the tunnel carries get some seconds to end. Before dispose, and while the tunnel still runs.
+   */
   uninstall(): Promise<void>;
 }
 
@@ -162,9 +168,24 @@ export async function startNodeAgent(
 
   const owned = scope.move();
   return {
-    uninstall: () => probes.uninstall(),
+    async uninstall() {
+      reconciler.disband();
+      for (const { key } of enrolled.all()) queue.add(keyText(key));
+      await allGone(enrolled, clock);
+      await queue[Symbol.asyncDispose]();
+      for (const pod of enrolled.all()) await dataplane.abolish(pod);
+      await probes.uninstall();
+      await backends.uninstall();
+      log.info('the node is out of the mesh');
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Resolves when no pod is left, or after what is left of a grace period allows. */
+async function allGone(enrolled: EnrolledPods, clock: Clock): Promise<void> {
+  const endMs = clock.monotonicMs() + LEAVE_ALL_MS;
+  while (enrolled.all().length > 0 && clock.monotonicMs() < endMs) await clock.sleep(LEAVE_LOOK_MS);
 }
 
 /** The kernel gives no pid of a process that this one's PID namespace does not show. */

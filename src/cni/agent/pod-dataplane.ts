@@ -146,6 +146,24 @@ export class PodDataplane {
     return 0;
   }
 
+  /** Takes everything out of a pod at once, whatever is open or fails; when the mesh leaves the node. Never rejects. */
+  async abolish(pod: EnrolledPod): Promise<void> {
+    const { tunnel, probes, pods, log } = this.#deps;
+    const steps = [
+      () => pod.backend.release(toCaptured(pod)),
+      () => this.annotate(pod.key, undefined),
+      () => tunnel.delete(pod.uid),
+      () => probes.remove(pod.uid),
+      () => pod.backend.clear(toCaptured(pod)),
+    ];
+    for (const step of steps) {
+      await step().catch((error) =>
+        log.warn('a pod keeps something of the mesh', { pod: keyText(pod.key), error: errorMessage(error) }),
+      );
+    }
+    pods.drop(pod);
+  }
+
   /** The pod has ended; its namespace goes with it. Rejects with ERR_REDIRECT or ERR_ZDS. */
   async remove(pod: EnrolledPod): Promise<void> {
     const { pods, tunnel, probes, log } = this.#deps;

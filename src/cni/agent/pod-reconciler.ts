@@ -58,9 +58,15 @@ export class PodReconciler {
   readonly #deps: PodReconcilerDeps;
   readonly #inspectedAtMs = new Map<string, number>();
   #scan: Promise<ReturnType<typeof scanProcfs>> | undefined;
+  #disbanded = false;
 
   constructor(deps: PodReconcilerDeps) {
     this.#deps = deps;
+  }
+
+  /** From now on no pod is wanted: those of the mesh leave when they are looked at, new ones start outside of it. */
+  disband(): void {
+    this.#disbanded = true;
   }
 
   /** One pod by its name. Resolves with ms until it wants to be looked at again. */
@@ -177,6 +183,7 @@ export class PodReconciler {
 
   #isWanted(pod: Pod): boolean {
     const { namespaces, rules } = this.#deps;
+    if (this.#disbanded) return false;
     const { namespace } = podKey(pod);
     return decideEnrolment(pod, namespaces.get({ namespace: '', name: namespace }), rules).wanted;
   }
