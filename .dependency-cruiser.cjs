@@ -1,10 +1,10 @@
 /**
  * Imports point one way:
- * cli -> {ztunnel, waypoint, cni, controller, local} -> {xds, engine, bpf, kube} -> hbone -> pki -> {schema, model} -> core
+ * cli -> {ztunnel, waypoint, cni, controller, local, install} -> {xds, engine, bpf, kube} -> hbone -> pki -> {schema, model} -> core
  */
 const layers = [
   ['cli'],
-  ['ztunnel', 'waypoint', 'cni', 'controller', 'local'],
+  ['ztunnel', 'waypoint', 'cni', 'controller', 'local', 'install'],
   ['xds', 'engine', 'bpf', 'kube'],
   ['hbone'],
   ['pki'],

@@ -31,7 +31,8 @@ async function runProgram(load: () => Promise<Run>): Promise<void> {
   process.exitCode = await run(process.env, shutdownSignal());
 }
 
-const program = new Command('culvert').description('A node-level ambient service mesh').version('0.1.0');
+const VERSION = '0.1.0';
+const program = new Command('culvert').description('A node-level ambient service mesh').version(VERSION);
 program
   .command('ztunnel')
   .description('run the node tunnel; configured by its environment')
@@ -44,7 +45,12 @@ program
   .command('controller')
   .description('run the control plane; configured by its environment')
   .action(() => runProgram(async () => (await import('./controller.ts')).runController));
-if (process.argv[2] === undefined || ['local', 'help', '--help', '-h'].includes(process.argv[2])) {
+const asked = process.argv[2] ?? 'help';
+const isHelp = ['help', '--help', '-h'].includes(asked);
+if (isHelp || ['install', 'upgrade', 'uninstall', 'check'].includes(asked)) {
+  for (const command of (await import('./install.ts')).installCommands(VERSION)) program.addCommand(command);
+}
+if (isHelp || asked === 'local') {
   program.addCommand((await import('./local.ts')).localCommand());
 }
 

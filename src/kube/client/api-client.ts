@@ -37,6 +37,12 @@ export class ApiClient {
 
   /** One try. Rejects with ERR_SYSTEM when no answer came, ERR_LIMIT when it is too long. */
   async call(call: Omit<ApiCall, 'silenceMs'>): Promise<ApiAnswer> {
+    const { status, text } = await this.callText(call);
+    return { status, body: parseJson(text) };
+  }
+
+  /** As `call`, for what is not JSON: logs. */
+  async callText(call: Omit<ApiCall, 'silenceMs'>): Promise<{ readonly status: number; readonly text: string }> {
     const { statusCode, body } = await this.#send({ ...call, silenceMs: ANSWER_SILENCE_MS });
     const chunks: Buffer[] = [];
     let length = 0;
@@ -50,7 +56,7 @@ export class ApiClient {
       if (cause instanceof MeshError) throw cause;
       throw new MeshError('ERR_SYSTEM', `the API server's answer broke off: ${errorMessage(cause)}`, { cause });
     }
-    return { status: statusCode, body: parseJson(Buffer.concat(chunks).toString('utf8')) };
+    return { status: statusCode, text: Buffer.concat(chunks).toString('utf8') };
   }
 
   /** As `call`, tried again a few times while the server is busy. Only for calls that may be made twice. */

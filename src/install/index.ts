@@ -1,0 +1,8 @@
+/** What is installed in a cluster, written once; and bringing it there, checking it, and taking it away. */
+export { type ApiObject, type Applied, Cluster, nameOf } from './cluster/cluster.ts';
+export type { Progress } from './cluster/wait.ts';
+export { type InstallCounts, type InstallOptions, install } from './install.ts';
+export { type InstallFile, readInstallFile } from './install-file.ts';
+export { namespaceObject, type PlainObject, type RenderOptions, renderObjects } from './manifests/index.ts';
+export { type UninstallOptions, type UninstallResult, uninstall } from './uninstall.ts';
+export { DEFAULT_VALUES, type InstallValues, mergeValues, parseValues } from './values.ts';
