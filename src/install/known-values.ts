@@ -27,8 +27,7 @@ function keep(
     const inner = field && objectOf(field);
     if (field === undefined) unknown.push([...path, key].join('.'));
     else
-      kept[key] =
-        inner && isMap(value) && key !== 'meshConfig' ? keep(value, inner, [...path, key], unknown) : value;
+      kept[key] = inner && isMap(value) && key !== 'meshConfig' ? keep(value, inner, [...path, key], unknown) : value;
   }
   return kept;
 }
