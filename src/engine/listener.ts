@@ -4,7 +4,7 @@ import { MeshError } from '../core/errors.ts';
 import type { EngineListener, EngineOptions, ListenerOptions } from './port.ts';
 
 /** Room for a burst of new connections while the event loop is busy. */
-const BACKLOG = 1_024;
+export const ACCEPT_BACKLOG = 1_024;
 
 /** What of an owner's scope a listener belongs to. */
 export interface ListeningScope {
@@ -21,7 +21,7 @@ export function openListener(
 ): EngineListener {
   let listener: TcpListener;
   try {
-    listener = listenTcp(scope.netns, { ip, port, mark, reusePort, transparent, backlog: BACKLOG }, onAccept);
+    listener = listenTcp(scope.netns, { ip, port, mark, reusePort, transparent, backlog: ACCEPT_BACKLOG }, onAccept);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError('ERR_SYSTEM', `failed to bind to address ${ip}:${port}: ${reason}`, { cause });

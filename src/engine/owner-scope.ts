@@ -1,22 +1,28 @@
 /** What the engine holds for one owner (a pod): its namespace, its listeners and its pool of sessions. */
 import type { Netns } from 'culvert-netns';
-import { type PoolableSession, SessionPool } from '../hbone/index.ts';
-import type { EngineListener, EngineOptions } from './port.ts';
+import type { EngineListener } from './port.ts';
 
-export class OwnerScope<S extends PoolableSession> {
+/** The sessions that were opened for an owner. */
+export interface ScopePool {
+  /** Number of open sessions. */
+  readonly size: number;
+  /** Closes what is idle and refuses what is new. Idempotent. */
+  drain(): void;
+  /** Ends every session at once, its streams included. */
+  destroy(): void;
+}
+
+export class OwnerScope<P extends ScopePool> {
   readonly name: string;
   readonly netns: Netns | undefined;
-  readonly pool: SessionPool<S>;
+  readonly pool: P;
   readonly listeners = new Set<EngineListener>();
 
   /** Takes a duplicate of `netns`. */
-  constructor(name: string, netns: Netns | undefined, options: EngineOptions) {
+  constructor(name: string, netns: Netns | undefined, makePool: (netns: Netns | undefined) => P) {
     this.name = name;
     this.netns = netns?.duplicate();
-    this.pool = new SessionPool({
-      maxStreamsPerSession: options.maxStreamsPerSession,
-      idleTimeoutMs: options.poolIdleTimeoutMs,
-    });
+    this.pool = makePool(this.netns);
   }
 
   /** No new connection, no new session; what is open goes on. */

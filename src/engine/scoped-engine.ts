@@ -6,12 +6,12 @@
  *  - A drained owner's listeners are closed before its sessions hear GOAWAY; its scope goes when its connections have.
  *  - After drainAll() nothing listens any more.
  */
+import type { Netns } from 'culvert-netns';
 import { MeshError } from '../core/errors.ts';
-import type { PoolableSession } from '../hbone/index.ts';
 import type { Identity } from '../model/identity.ts';
 import { RevocationLists } from '../pki/index.ts';
 import { ConnectionSet, type OpenConnection } from './connection-set.ts';
-import { OwnerScope } from './owner-scope.ts';
+import { OwnerScope, type ScopePool } from './owner-scope.ts';
 import { PeerWatch } from './peer-watch.ts';
 import type {
   ConnectionId,
@@ -25,22 +25,22 @@ import type {
 } from './port.ts';
 import { SessionSet } from './session-set.ts';
 
-export abstract class ScopedEngine<S extends PoolableSession, C extends OpenConnection> implements Engine {
+export abstract class ScopedEngine<P extends ScopePool, C extends OpenConnection> implements Engine {
   abstract readonly name: EngineName;
   protected readonly connections = new ConnectionSet<C>();
   protected readonly sessions = new SessionSet(this.connections);
   protected readonly peers: PeerWatch;
-  readonly #options: EngineOptions;
-  readonly #scopes = new Map<string, OwnerScope<S>>();
+  readonly #scopes = new Map<string, OwnerScope<P>>();
   #draining = false;
 
   constructor(options: EngineOptions) {
-    this.#options = options;
     this.peers = new PeerWatch(options.revocations ?? (() => RevocationLists.none));
   }
 
+  /** @param netns the owner's, valid until the pool is destroyed */
+  protected abstract makePool(netns: Netns | undefined): P;
   /** Throws ERR_SYSTEM. */
-  protected abstract listenIn(scope: OwnerScope<S>, options: ListenerOptions): EngineListener;
+  protected abstract listenIn(scope: OwnerScope<P>, options: ListenerOptions): EngineListener;
   /** Bytes that wait in this process for slow sides. */
   protected abstract bufferedBytes(): number;
   /** Everything has ended: gives back what the engine itself holds. */
@@ -50,7 +50,7 @@ export abstract class ScopedEngine<S extends PoolableSession, C extends OpenConn
     if (this.#draining) throw new MeshError('ERR_ABORTED', 'the engine is draining');
     let scope = this.#scopes.get(options.owner);
     if (!scope) {
-      scope = new OwnerScope(options.owner, options.netns, this.#options);
+      scope = new OwnerScope(options.owner, options.netns, (netns) => this.makePool(netns));
       this.#scopes.set(options.owner, scope);
     }
     return this.listenIn(scope, options);
@@ -94,7 +94,7 @@ export abstract class ScopedEngine<S extends PoolableSession, C extends OpenConn
     this.release();
   }
 
-  async #drainScope(scope: OwnerScope<S>, deadlineMs: number): Promise<void> {
+  async #drainScope(scope: OwnerScope<P>, deadlineMs: number): Promise<void> {
     await scope.close();
     this.sessions.goAway(scope.name);
     await this.connections.drain(scope.name, deadlineMs);

@@ -1,6 +1,6 @@
 /** An HBONE session's place in the pool, and the words when its peer cannot be reached. */
 import { errnoName, MeshError } from '../core/errors.ts';
-import { identityUri } from '../model/identity.ts';
+import { type Identity, identityUri, parseIdentity } from '../model/identity.ts';
 import { formatIpPort } from '../model/ip.ts';
 import type { HboneSessionKey } from './port.ts';
 import { ioErrorText } from './system-error.ts';
@@ -8,6 +8,17 @@ import { ioErrorText } from './system-error.ts';
 /** Sessions that differ in any part of it are never shared. */
 export function poolKey({ identity, expectedIdentities, peer, sourceIp }: HboneSessionKey): string {
   return JSON.stringify([identityUri(identity), expectedIdentities, peer.ip, peer.port, sourceIp]);
+}
+
+/** What `poolKey` wrote of who talks to whom. Throws ERR_IDENTITY for anything else. */
+export function parsePoolKey(text: string): {
+  readonly identity: Identity;
+  readonly expectedIdentities: readonly string[];
+} {
+  const [uri, expectedIdentities] = JSON.parse(text) as [string, readonly string[]]; // written by poolKey
+  const identity = parseIdentity(uri);
+  if (!identity) throw new MeshError('ERR_IDENTITY', `no SPIFFE identity: ${uri}`);
+  return { identity, expectedIdentities };
 }
 
 /** ERR_DIAL_TIMEOUT or ERR_DIAL. */

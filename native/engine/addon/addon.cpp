@@ -1,4 +1,5 @@
 // Node-API face of the engine. Main thread only; arguments were checked by src/engine/native/addon.ts.
+#include <fcntl.h>
 #include <node_api.h>
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
@@ -7,100 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "commands.h"
 #include "engine.h"
 #include "tls.h"
 
 namespace {
 
-constexpr size_t kArgumentsMax = 8;
 constexpr napi_type_tag kEngineTag = {0x6b1d3c5f9a2e4870, 0x91c4e7a2b85d0f36};
+constexpr napi_type_tag kOwnerTag = {0x83d1c5a0b7e2496f, 0x5c0e1f7a9d26b384};
 constexpr napi_type_tag kContextTag = {0x2fa90c7e51d84b63, 0xd3806f1b9c27e54a};
 
-using Context = std::shared_ptr<SSL_CTX>;
-
-/** Arguments by position. The first that does not fit throws a TypeError; `fits` then stays false. */
-class Arguments {
- public:
-  Arguments(napi_env env, napi_callback_info info) : env_(env) {
-    size_t count = kArgumentsMax;
-    napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
-  }
-
-  double number(size_t index) {
-    double value = 0;
-    check(napi_get_value_double(env_, values_[index], &value) == napi_ok);
-    return value;
-  }
-  uint64_t id(size_t index) { return static_cast<uint64_t>(number(index)); }
-  int integer(size_t index) { return static_cast<int>(number(index)); }
-  bool flag(size_t index) {
-    bool value = false;
-    check(napi_get_value_bool(env_, values_[index], &value) == napi_ok);
-    return value;
-  }
-  std::string text(size_t index) { return text_of(values_[index]); }
-  std::string bytes(size_t index) {
-    void* data = nullptr;
-    size_t size = 0;
-    napi_typedarray_type type = napi_uint8_array;
-    const napi_status status =
-        napi_get_typedarray_info(env_, values_[index], &type, &size, &data, nullptr, nullptr);
-    check(status == napi_ok && type == napi_uint8_array);
-    return fits ? std::string(static_cast<const char*>(data), size) : std::string();
-  }
-  std::vector<std::string> list(size_t index) {
-    uint32_t size = 0;
-    check(napi_get_array_length(env_, values_[index], &size) == napi_ok);
-    std::vector<std::string> entries;
-    for (uint32_t i = 0; i < size && fits; i++) {
-      napi_value entry = nullptr;
-      napi_get_element(env_, values_[index], i, &entry);
-      entries.push_back(text_of(entry));
-    }
-    return entries;
-  }
-  napi_value value(size_t index) const { return values_[index]; }
-
-  template <typename T>
-  T* handle(size_t index, const napi_type_tag& tag) {
-    bool ours = false;
-    void* data = nullptr;
-    check(napi_check_object_type_tag(env_, values_[index], &tag, &ours) == napi_ok && ours &&
-          napi_get_value_external(env_, values_[index], &data) == napi_ok);
-    return static_cast<T*>(data);
-  }
-
-  /** The thread that arguments 0 (engine) and 1 (its number) name. */
-  Worker* worker() {
-    Engine* engine = handle<Engine>(0, kEngineTag);
-    const double index = number(1);
-    Worker* found = fits ? engine->worker(static_cast<size_t>(index)) : nullptr;
-    check(found != nullptr);
-    return found;
-  }
-
-  bool fits = true;
-
- private:
-  std::string text_of(napi_value value) {
-    size_t size = 0;
-    check(napi_get_value_string_latin1(env_, value, nullptr, 0, &size) == napi_ok);
-    if (!fits) return {};
-    std::string text(size, '\0');
-    napi_get_value_string_latin1(env_, value, text.data(), size + 1, &size);
-    return text;
-  }
-
-  void check(bool fit) {
-    if (fit || !fits) return;
-    fits = false;
-    napi_throw_type_error(env_, nullptr, "culvert-engine: an argument does not fit");
-  }
-
-  napi_env env_;
-  napi_value values_[kArgumentsMax] = {};
-};
+using Context = SharedContext;
+using OwnerPointer = std::shared_ptr<Owner>;
 
 napi_value undefined() { return nullptr; }
 
@@ -117,15 +37,48 @@ void finalize_engine(napi_env env, void* data, void*) {
   delete static_cast<Engine*>(data);
 }
 
-/** start(threads, streamWindow, connectionWindow, frameSize, onEvents) -> engine */
+Engine* engine_of(Arguments& arguments) { return arguments.handle<Engine>(0, kEngineTag); }
+
+/** The thread that arguments 0 (engine) and 1 (its number) name. An engine that was stopped takes no orders. */
+Worker* worker_of(Arguments& arguments) {
+  Engine* engine = engine_of(arguments);
+  const double index = arguments.number(1);
+  if (arguments.fits && engine->workers().empty()) {
+    arguments.fits = false;
+    return nullptr;
+  }
+  Worker* found = arguments.fits ? engine->worker(static_cast<size_t>(index)) : nullptr;
+  arguments.check(found != nullptr);
+  return found;
+}
+
+/** Runs `task` on every thread. */
+template <typename Task>
+void post_all(Engine& engine, const Task& task) {
+  for (const auto& worker : engine.workers()) worker->post(task);
+}
+
+/** start(threads, options, onEvents) -> engine */
 napi_value start(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const auto threads = static_cast<size_t>(arguments.number(0));
-  const SessionLimits limits = {static_cast<uint32_t>(arguments.number(1)), static_cast<uint32_t>(arguments.number(2)),
-                                static_cast<uint32_t>(arguments.number(3))};
   if (!arguments.fits) return undefined();
+  const auto whole = [&](const char* name) { return static_cast<uint32_t>(arguments.field(1, name)); };
+  EngineOptions options = {.stream_window = whole("streamWindow"),
+                           .connection_window = whole("connectionWindow"),
+                           .frame_size = whole("frameSize"),
+                           .streams_per_session = whole("streamsPerSession"),
+                           .pool_idle_ms = whole("poolIdleMs"),
+                           .connect_timeout_ms = whole("connectTimeoutMs")};
+  options.sockets = {.mark = static_cast<int64_t>(arguments.field(1, "mark", -1)),
+                     .source_mark = static_cast<int64_t>(arguments.field(1, "sourceMark", -1)),
+                     .keepalive_time_s = static_cast<int>(whole("keepaliveTimeS")),
+                     .keepalive_interval_s = static_cast<int>(whole("keepaliveIntervalS")),
+                     .keepalive_retries = static_cast<int>(whole("keepaliveRetries")),
+                     .user_timeout_ms = static_cast<int>(whole("userTimeoutMs")),
+                     .congestion = arguments.text_field(1, "congestion")};
   auto engine = std::make_unique<Engine>();
-  if (!engine->start(env, arguments.value(4), threads, limits)) {
+  if (!engine->start(env, arguments.value(2), threads, std::move(options))) {
     napi_throw_error(env, nullptr, "culvert-engine: a thread could not be started");
     return undefined();
   }
@@ -140,7 +93,7 @@ napi_value start(napi_env env, napi_callback_info info) {
 /** stop(engine): nothing is told afterwards. */
 napi_value stop(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Engine* engine = arguments.handle<Engine>(0, kEngineTag);
+  Engine* engine = engine_of(arguments);
   if (arguments.fits) engine->stop();
   return undefined();
 }
@@ -174,23 +127,114 @@ napi_value create_context(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/** openSession(engine, worker, id, server, fd, carrier, context, timeoutMs) */
-napi_value open_session(napi_env env, napi_callback_info info) {
+/** addOwner(engine, netnsFd) -> owner. Takes a duplicate of the descriptor; -1: the namespace of the process. */
+napi_value add_owner(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
-  const Context* context = arguments.handle<Context>(6, kContextTag);
-  commands::OpenSession order = {arguments.id(2), arguments.flag(3), arguments.integer(4),
-                                 arguments.id(5), {},                arguments.id(7)};
+  engine_of(arguments);
+  const int netns = arguments.integer(1);
   if (!arguments.fits) return undefined();
-  order.context = *context;
-  worker->post([order](Worker& on) { commands::open_session(on, order); });
+  static uint64_t last = 0;
+  const int copy = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 0);
+  auto owner = std::make_unique<OwnerPointer>(std::make_shared<Owner>(++last, Descriptor(copy)));
+  napi_value result = nullptr;
+  napi_create_external(env, owner.release(), finalize<OwnerPointer>, nullptr, &result);
+  napi_type_tag_object(env, result, &kOwnerTag);
+  return result;
+}
+
+/** ownerId(owner) -> number, as events tell it */
+napi_value owner_id(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(0, kOwnerTag);
+  napi_value result = nullptr;
+  if (arguments.fits) napi_create_double(env, static_cast<double>((*owner)->id), &result);
+  return result;
+}
+
+/** drainOwner(engine, owner): no new session. */
+napi_value drain_owner(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Engine* engine = engine_of(arguments);
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(1, kOwnerTag);
+  if (!arguments.fits) return undefined();
+  (*owner)->draining = true;
+  post_all(*engine, [id = (*owner)->id](Worker& on) { commands::drain_owner(on, id); });
+  return undefined();
+}
+
+/** forgetOwner(engine, owner): its connections and sessions have ended. */
+napi_value forget_owner(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Engine* engine = engine_of(arguments);
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(1, kOwnerTag);
+  if (arguments.fits) post_all(*engine, [owner = *owner](Worker& on) { commands::forget_owner(on, owner); });
+  return undefined();
+}
+
+/** listen(engine, id, kind, owner, fd): takes a duplicate of the listening descriptor. */
+napi_value listen(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Engine* engine = engine_of(arguments);
+  const uint64_t id = arguments.id(1);
+  const auto kind = static_cast<ListenerKind>(arguments.integer(2));
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(3, kOwnerTag);
+  const int fd = arguments.integer(4);
+  if (!arguments.fits) return undefined();
+  auto socket = std::make_shared<Descriptor>(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  post_all(*engine, [=, owner = *owner](Worker& on) { commands::listen(on, id, kind, owner, socket); });
+  return undefined();
+}
+
+/** closeListener(engine, id): every thread tells kListenerClosed. */
+napi_value close_listener(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Engine* engine = engine_of(arguments);
+  const uint64_t id = arguments.id(1);
+  if (arguments.fits) post_all(*engine, [id](Worker& on) { commands::close_listener(on, id); });
+  return undefined();
+}
+
+/** serveSession(engine, worker, id, context) */
+napi_value serve_session(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const Context* context = arguments.handle<Context>(3, kContextTag);
+  if (arguments.fits)
+    worker->post([id, context = *context](Worker& on) { commands::serve_session(on, id, context); });
+  return undefined();
+}
+
+/** openInnerSession(engine, worker, id, carrier, context) */
+napi_value open_inner_session(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const uint64_t carrier = arguments.id(3);
+  const Context* context = arguments.handle<Context>(4, kContextTag);
+  if (arguments.fits)
+    worker->post([=, context = *context](Worker& on) { commands::open_inner_session(on, id, carrier, context); });
+  return undefined();
+}
+
+/** useCredentials(engine, worker, id, context or null) */
+napi_value use_credentials(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  Context context;
+  if (!arguments.is_null(3)) {
+    const Context* given = arguments.handle<Context>(3, kContextTag);
+    if (arguments.fits) context = *given;
+  }
+  if (arguments.fits) worker->post([=](Worker& on) { commands::use_credentials(on, id, context); });
   return undefined();
 }
 
 /** acceptSession(engine, worker, id) */
 napi_value accept_session(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
+  Worker* worker = worker_of(arguments);
   const uint64_t id = arguments.id(2);
   if (arguments.fits) worker->post([id](Worker& on) { commands::accept_session(on, id); });
   return undefined();
@@ -199,55 +243,88 @@ napi_value accept_session(napi_env env, napi_callback_info info) {
 /** closeSession(engine, worker, id, graceful) */
 napi_value close_session(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
+  Worker* worker = worker_of(arguments);
   const uint64_t id = arguments.id(2);
   const bool graceful = arguments.flag(3);
   if (arguments.fits) worker->post([id, graceful](Worker& on) { commands::close_session(on, id, graceful); });
   return undefined();
 }
 
-/** connect(engine, worker, id, session, fd, authority, headers) */
-napi_value connect(napi_env env, napi_callback_info info) {
+/** forward(engine, worker, id, ip, port, sourceIp, preamble, headers) */
+napi_value forward(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
-  commands::Connect order = {arguments.id(2), arguments.id(3), arguments.integer(4), arguments.text(5),
-                             arguments.list(6)};
-  if (arguments.fits) worker->post([order = std::move(order)](Worker& on) { commands::connect(on, order); });
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const std::string source = arguments.text(5);
+  auto hop = std::make_shared<Hop>();
+  hop->to = parse_address(arguments.text(3), static_cast<uint16_t>(arguments.integer(4)));
+  hop->source = parse_address(source, 0);
+  hop->preamble = arguments.bytes(6);
+  hop->headers = arguments.list(7);
+  arguments.check(!hop->to.empty() && (source.empty() || !hop->source.empty()));
+  if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
   return undefined();
 }
 
-/** answer(engine, worker, id, status) */
-napi_value answer(napi_env env, napi_callback_info info) {
+/** Arguments `first` to `first` + 4: key, ip, port, authority, headers. */
+std::shared_ptr<Hop> tunnel_hop(Arguments& arguments, size_t first) {
+  auto hop = std::make_shared<Hop>();
+  hop->key = arguments.text(first);
+  hop->to = parse_address(arguments.text(first + 1), static_cast<uint16_t>(arguments.integer(first + 2)));
+  hop->authority = arguments.text(first + 3);
+  hop->headers = arguments.list(first + 4);
+  arguments.check(!hop->to.empty() && !hop->key.empty());
+  return hop;
+}
+
+/** tunnel(engine, worker, id, key, ip, port, authority, headers) */
+napi_value tunnel(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const auto hop = tunnel_hop(arguments, 3);
+  if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
+  return undefined();
+}
+
+/** park(engine, worker, id, owner, key, ip, port, authority, headers) */
+napi_value park(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(3, kOwnerTag);
+  const auto hop = tunnel_hop(arguments, 4);
+  if (arguments.fits) worker->post([id, owner = *owner, hop](Worker& on) { commands::park(on, id, owner, hop); });
+  return undefined();
+}
+
+/** goOver(engine, worker, id, session, authority, headers) */
+napi_value go_over(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const uint64_t session = arguments.id(3);
+  auto hop = std::make_shared<Hop>();
+  hop->authority = arguments.text(4);
+  hop->headers = arguments.list(5);
+  if (arguments.fits) worker->post([=](Worker& on) { commands::go_over(on, id, session, hop); });
+  return undefined();
+}
+
+/** dismiss(engine, worker, id, status) */
+napi_value dismiss(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
   const uint64_t id = arguments.id(2);
   const int status = arguments.integer(3);
-  if (arguments.fits) worker->post([id, status](Worker& on) { commands::answer(on, id, status); });
-  return undefined();
-}
-
-/** serve(engine, worker, id, fd, headers, preamble) */
-napi_value serve(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
-  commands::Serve order = {arguments.id(2), arguments.integer(3), arguments.list(4), arguments.bytes(5)};
-  if (arguments.fits) worker->post([order = std::move(order)](Worker& on) { commands::serve(on, order); });
-  return undefined();
-}
-
-/** join(engine, worker, id, client, server, preamble) */
-napi_value join(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
-  commands::JoinPlain order = {arguments.id(2), arguments.integer(3), arguments.integer(4), arguments.bytes(5)};
-  if (arguments.fits) worker->post([order = std::move(order)](Worker& on) { commands::join(on, order); });
+  if (arguments.fits) worker->post([id, status](Worker& on) { commands::dismiss(on, id, status); });
   return undefined();
 }
 
 /** cut(engine, worker, id) */
 napi_value cut(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
-  Worker* worker = arguments.worker();
+  Worker* worker = worker_of(arguments);
   const uint64_t id = arguments.id(2);
   if (arguments.fits) worker->post([id](Worker& on) { commands::cut(on, id); });
   return undefined();
@@ -274,13 +351,22 @@ constexpr struct {
     {"stop", stop},
     {"bufferedBytes", buffered_bytes},
     {"createContext", create_context},
-    {"openSession", open_session},
+    {"addOwner", add_owner},
+    {"ownerId", owner_id},
+    {"drainOwner", drain_owner},
+    {"forgetOwner", forget_owner},
+    {"listen", listen},
+    {"closeListener", close_listener},
+    {"serveSession", serve_session},
+    {"openInnerSession", open_inner_session},
+    {"useCredentials", use_credentials},
     {"acceptSession", accept_session},
     {"closeSession", close_session},
-    {"connect", connect},
-    {"answer", answer},
-    {"serve", serve},
-    {"join", join},
+    {"forward", forward},
+    {"tunnel", tunnel},
+    {"park", park},
+    {"goOver", go_over},
+    {"dismiss", dismiss},
     {"cut", cut},
     {"versions", versions},
 };

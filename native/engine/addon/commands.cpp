@@ -1,80 +1,96 @@
 #include "commands.h"
 
+#include "captured.h"
 #include "join.h"
-#include "session.h"
+#include "session_pool.h"
 #include "stream.h"
 
 namespace commands {
 
-void open_session(Worker& worker, const OpenSession& order) {
-  Descriptor socket(order.fd);
-  Stream* carrier = order.fd < 0 ? worker.find_stream(order.carrier) : nullptr;
-  if (order.fd < 0 && (carrier == nullptr || carrier->phase != StreamPhase::kParked)) {
-    worker.emit({.kind = EventKind::kSessionClosed, .id = order.id, .text = "the outer stream ended"});
+void listen(Worker& worker, uint64_t id, ListenerKind kind, std::shared_ptr<Owner> owner,
+            std::shared_ptr<Descriptor> socket) {
+  worker.add(std::make_unique<Listener>(worker, id, kind, std::move(owner), std::move(socket)));
+}
+
+void close_listener(Worker& worker, uint64_t id) {
+  if (Listener* listener = worker.find_listener(id)) worker.bury(*listener);
+  worker.emit({.kind = EventKind::kListenerClosed, .id = id});
+}
+
+void drain_owner(Worker& worker, uint64_t owner) { worker.pool().drain(owner); }
+
+void forget_owner(Worker& worker, const std::shared_ptr<Owner>& owner) { worker.leave(*owner); }
+
+void serve_session(Worker& worker, uint64_t id, const SharedContext& context) {
+  Captured* captured = worker.find_captured(id);
+  if (captured == nullptr) {
+    worker.emit({.kind = EventKind::kSessionClosed, .id = id, .text = "the peer closed the session"});
     return;
   }
-  Session& session = worker.add(
-      std::make_unique<Session>(worker, order.id, order.server, std::move(socket), carrier, order.timeout_ms));
-  if (carrier != nullptr) {
-    carrier->attach(session);
-    carrier->phase = StreamPhase::kJoined;
-  }
-  if (!session.start(order.context.get())) {
-    session.close(false);
+  const std::shared_ptr<Owner> owner = captured->owner();
+  worker.add(std::make_unique<Session>(worker, id, owner, captured->release())).use(context);
+}
+
+void open_inner_session(Worker& worker, uint64_t id, uint64_t carrier_id, const SharedContext& context) {
+  Stream* carrier = worker.find_stream(carrier_id);
+  if (carrier == nullptr || carrier->phase != StreamPhase::kParked) {
+    worker.emit({.kind = EventKind::kSessionClosed, .id = id, .text = "the outer stream ended"});
     return;
   }
-  if (carrier != nullptr) carrier->run();
+  Session& session = worker.add(std::make_unique<Session>(worker, id, *carrier));
+  carrier->attach(session);
+  carrier->phase = StreamPhase::kJoined;
+  session.use(context);
+  carrier->run();
+}
+
+void use_credentials(Worker& worker, uint64_t id, const SharedContext& context) {
+  Session* session = worker.find_session(id);
+  if (session == nullptr) return;
+  if (context)
+    session->use(context);
+  else
+    session->reject();
 }
 
 void accept_session(Worker& worker, uint64_t id) {
-  Session* session = worker.find_session(id);
-  if (session != nullptr) session->accept();
+  if (Session* session = worker.find_session(id)) session->accept();
 }
 
 void close_session(Worker& worker, uint64_t id, bool graceful) {
-  Session* session = worker.find_session(id);
-  if (session != nullptr) session->close(graceful);
+  if (Session* session = worker.find_session(id)) session->close(graceful);
 }
 
-void connect(Worker& worker, const Connect& order) {
-  Session* session = worker.find_session(order.session);
-  if (session == nullptr) {
-    worker.emit({.kind = EventKind::kRefused, .n = order.fd, .id = order.id, .text = "the session closed"});
+void go(Worker& worker, uint64_t id, HopPointer hop) {
+  if (Captured* captured = worker.find_captured(id))
+    captured->go(std::move(hop));
+  else if (Stream* stream = worker.find_stream(id))
+    stream->go(std::move(hop));
+}
+
+void park(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, HopPointer hop) {
+  worker.add(std::make_unique<Captured>(worker, id, std::move(owner), Descriptor())).go(std::move(hop));
+}
+
+void go_over(Worker& worker, uint64_t id, uint64_t session_id, HopPointer hop) {
+  Captured* captured = worker.find_captured(id);
+  if (captured == nullptr) return;
+  if (Session* session = worker.find_session(session_id)) {
+    session->connect(*captured, hop);
     return;
   }
-  Stream& stream = worker.add(std::make_unique<Stream>(worker, order.id, *session, StreamPhase::kRequested));
-  if (order.fd >= 0) stream.attach(Descriptor(order.fd), "");
-  session->connect(stream, order.authority, order.headers);
+  captured->fail({.kind = EventKind::kEnded, .cause = EndCause::kRefused, .text = "the session closed"});
 }
 
-void answer(Worker& worker, uint64_t id, int status) {
-  Stream* stream = worker.find_stream(id);
-  if (stream == nullptr || stream->session == nullptr || stream->phase != StreamPhase::kDeciding) return;
-  stream->session->respond(*stream, status, {}, true);
-  stream->dismiss();
-}
-
-void serve(Worker& worker, const Serve& order) {
-  Descriptor socket(order.fd);
-  Stream* stream = worker.find_stream(order.id);
-  if (stream == nullptr || stream->session == nullptr) {
-    socket.reset();
-    worker.emit({.kind = EventKind::kEnded, .id = order.id});
-    return;
-  }
-  stream->attach(std::move(socket), order.preamble);
-  stream->phase = StreamPhase::kJoined;
-  stream->session->respond(*stream, 200, order.headers, false);
-  worker.schedule(*stream);
-}
-
-void join(Worker& worker, const JoinPlain& order) {
-  Join& join = worker.add(std::make_unique<Join>(worker, order.id, Descriptor(order.client), Descriptor(order.server),
-                                                 order.preamble));
-  worker.schedule(join);
+void dismiss(Worker& worker, uint64_t id, int status) {
+  if (Captured* captured = worker.find_captured(id))
+    captured->dismiss();
+  else if (Stream* stream = worker.find_stream(id))
+    stream->dismiss(status);
 }
 
 void cut(Worker& worker, uint64_t id) {
+  if (Captured* captured = worker.find_captured(id)) captured->cut();
   if (Stream* stream = worker.find_stream(id)) stream->cut();
   if (Join* join = worker.find_join(id)) join->cut();
 }

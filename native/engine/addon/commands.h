@@ -1,63 +1,39 @@
 // What JavaScript asks of a thread. Each runs on that thread; an unknown number means that the thing has ended meanwhile.
 #pragma once
-#include <openssl/ssl.h>
-
-#include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
+#include "hop.h"
+#include "listener.h"
+#include "session.h"
 #include "worker.h"
 
 namespace commands {
 
-using Pairs = std::vector<std::string>;
+void listen(Worker& worker, uint64_t id, ListenerKind kind, std::shared_ptr<Owner> owner,
+            std::shared_ptr<Descriptor> socket);
+/** Tells kListenerClosed. */
+void close_listener(Worker& worker, uint64_t id);
+/** Its idle sessions end, busy ones with their last stream. */
+void drain_owner(Worker& worker, uint64_t owner);
+void forget_owner(Worker& worker, const std::shared_ptr<Owner>& owner);
 
-struct OpenSession {
-  uint64_t id;
-  bool server;
-  int fd;
-  /** The stream to run over when there is no descriptor. */
-  uint64_t carrier;
-  std::shared_ptr<SSL_CTX> context;
-  uint64_t timeout_ms;
-};
-
-/** Tells kSessionClosed when it cannot be opened. */
-void open_session(Worker& worker, const OpenSession& order);
+/** A connection that a peer made becomes a session with the same number. */
+void serve_session(Worker& worker, uint64_t id, const SharedContext& context);
+/** A session inside a stream that was parked. Tells kSessionClosed when it cannot be opened. */
+void open_inner_session(Worker& worker, uint64_t id, uint64_t carrier, const SharedContext& context);
+/** The credentials of a session that was wanted; null: there are none. */
+void use_credentials(Worker& worker, uint64_t id, const SharedContext& context);
 void accept_session(Worker& worker, uint64_t id);
 void close_session(Worker& worker, uint64_t id, bool graceful);
 
-struct Connect {
-  uint64_t id;
-  uint64_t session;
-  /** -1: the stream will carry a session. */
-  int fd;
-  std::string authority;
-  Pairs headers;
-};
-void connect(Worker& worker, const Connect& order);
-
-/** Answers a stream of a server with a refusal. */
-void answer(Worker& worker, uint64_t id, int status);
-
-struct Serve {
-  uint64_t id;
-  int fd;
-  Pairs headers;
-  std::string preamble;
-};
-/** Answers 200 and joins. Tells kEnded when the stream has gone. */
-void serve(Worker& worker, const Serve& order);
-
-struct JoinPlain {
-  uint64_t id;
-  int client;
-  int server;
-  std::string preamble;
-};
-void join(Worker& worker, const JoinPlain& order);
-
+/** The decision upon a connection or stream. */
+void go(Worker& worker, uint64_t id, HopPointer hop);
+/** A stream without a socket, parked when it is answered. */
+void park(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, HopPointer hop);
+/** A connection takes a stream of this session. */
+void go_over(Worker& worker, uint64_t id, uint64_t session, HopPointer hop);
+/** Refuses: streams are answered, connections closed. Nothing more is told. */
+void dismiss(Worker& worker, uint64_t id, int status);
 /** Resets both sides. */
 void cut(Worker& worker, uint64_t id);
 

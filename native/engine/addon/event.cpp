@@ -1,6 +1,6 @@
 #include "event.h"
 
-#include <utility>
+#include <iterator>
 
 namespace {
 
@@ -32,21 +32,18 @@ napi_value to_list(napi_env env, const Event& event) {
   return list;
 }
 
-/** [kind, id, a, b, n, cause, text, list] */
-napi_value to_value(napi_env env, const Event& event) {
-  napi_value parts[] = {
-      to_number(env, static_cast<double>(event.kind)),
-      to_number(env, static_cast<double>(event.id)),
-      to_number(env, static_cast<double>(event.a)),
-      to_number(env, static_cast<double>(event.b)),
-      to_number(env, static_cast<double>(event.n)),
-      to_number(env, static_cast<double>(event.cause)),
-      to_text(env, event.text),
-      to_list(env, event),
-  };
+/** [kind, id, thread, session, a, b, n, us, cause, text, list] */
+napi_value to_value(napi_env env, const Event& event, size_t thread) {
+  const double numbers[] = {
+      static_cast<double>(event.kind), static_cast<double>(event.id), static_cast<double>(thread),
+      static_cast<double>(event.session), static_cast<double>(event.a), static_cast<double>(event.b),
+      static_cast<double>(event.n), static_cast<double>(event.us), static_cast<double>(event.cause)};
   napi_value array = nullptr;
-  napi_create_array_with_length(env, std::size(parts), &array);
-  for (uint32_t i = 0; i < std::size(parts); i++) napi_set_element(env, array, i, parts[i]);
+  napi_create_array_with_length(env, std::size(numbers) + 2, &array);
+  uint32_t index = 0;
+  for (const double number : numbers) napi_set_element(env, array, index++, to_number(env, number));
+  napi_set_element(env, array, index++, to_text(env, event.text));
+  napi_set_element(env, array, index, to_list(env, event));
   return array;
 }
 
@@ -59,48 +56,34 @@ bool EventQueue::open(napi_env env, napi_value callback) {
                                          &function_) == napi_ok;
 }
 
-void EventQueue::push(std::vector<Event>& events) {
+void EventQueue::push(size_t thread, std::vector<Event>& events) {
   if (events.empty()) return;
-  const std::lock_guard lock(mutex_);
-  if (!closed_) {
-    for (Event& event : events) waiting_.push_back(std::move(event));
-    if (!woken_) {
-      woken_ = true;
-      napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
-    }
-  }
-  events.clear();
+  auto* batch = new EventBatch{thread, {}};
+  batch->events.swap(events);
+  if (waiting_.put(batch)) napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
 }
 
-void EventQueue::close() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    closed_ = true;
-    waiting_.clear();
-  }
-  napi_release_threadsafe_function(function_, napi_tsfn_abort);
-}
+void EventQueue::close() { napi_release_threadsafe_function(function_, napi_tsfn_abort); }
 
 void EventQueue::deliver(napi_env env, napi_value callback, void* context, void*) {
   if (env == nullptr) return;
-  EventQueue& queue = *static_cast<EventQueue*>(context);
-  std::vector<Event> events;
-  {
-    const std::lock_guard lock(queue.mutex_);
-    queue.woken_ = false;
-    events.swap(queue.waiting_);
-  }
-  if (events.empty()) return;
-  napi_value batch = nullptr;
-  napi_create_array_with_length(env, events.size(), &batch);
-  for (size_t i = 0; i < events.size(); i++) {
-    napi_handle_scope scope = nullptr;
-    napi_open_handle_scope(env, &scope);
-    napi_set_element(env, batch, static_cast<uint32_t>(i), to_value(env, events[i]));
-    napi_close_handle_scope(env, scope);
+  EventBatch* batch = static_cast<EventQueue*>(context)->waiting_.take();
+  if (batch == nullptr) return;
+  napi_value list = nullptr;
+  napi_create_array(env, &list);
+  uint32_t count = 0;
+  while (batch != nullptr) {
+    for (const Event& event : batch->events) {
+      napi_handle_scope scope = nullptr;
+      napi_open_handle_scope(env, &scope);
+      napi_set_element(env, list, count++, to_value(env, event, batch->thread));
+      napi_close_handle_scope(env, scope);
+    }
+    EventBatch* const next = batch->next;
+    delete batch;
+    batch = next;
   }
   napi_value undefined = nullptr;
   napi_get_undefined(env, &undefined);
-  napi_call_function(env, undefined, callback, 1, &batch, nullptr);
+  napi_call_function(env, undefined, callback, 1, &list, nullptr);
 }

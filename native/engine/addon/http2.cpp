@@ -6,7 +6,9 @@
 #include <charconv>
 #include <cstring>
 
+#include "captured.h"
 #include "session.h"
+#include "session_pool.h"
 #include "stream.h"
 
 extern "C" {
@@ -44,8 +46,7 @@ struct Http2Callbacks {
   static int begin_headers(nghttp2_session* http2, const nghttp2_frame* frame, void* user) {
     Session& session = *static_cast<Session*>(user);
     if (!session.server_ || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-    auto made = std::make_unique<Stream>(session.worker_, session.worker_.next_id(), session, StreamPhase::kDeciding);
-    made->number = frame->hd.stream_id;
+    auto made = std::make_unique<Stream>(session, frame->hd.stream_id);
     Stream& stream = session.worker_.add(std::move(made));
     session.streams_.insert(&stream);
     nghttp2_session_set_stream_user_data(http2, frame->hd.stream_id, &stream);
@@ -82,7 +83,7 @@ struct Http2Callbacks {
              .id = session.id_});
         break;
       case NGHTTP2_GOAWAY:
-        session.worker_.emit({.kind = EventKind::kGoaway, .id = session.id_});
+        session.going_away_ = true;
         break;
       case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
@@ -111,7 +112,7 @@ struct Http2Callbacks {
       stream->headers.clear();
       session.worker_.emit({.kind = EventKind::kStream,
                             .id = stream->id(),
-                            .a = session.id_,
+                            .session = session.id_,
                             .text = stream->method,
                             .list = std::move(list)});
     } else if (stream->phase == StreamPhase::kRequested && stream->status / 100 == 1) {
@@ -200,7 +201,7 @@ void Session::start_http2() {
     nghttp2_session_client_new2(&made, callbacks, this, option);
   nghttp2_option_del(option);
   http2_.reset(made);
-  const SessionLimits& limits = worker_.limits();
+  const EngineOptions& limits = worker_.options();
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, limits.frame_size},
@@ -224,6 +225,7 @@ void Session::parse(size_t size) {
   const ssize_t parsed = nghttp2_session_mem_recv(http2_.get(), worker_.decrypted, size);
   // the whole session's window is given back at once: a stream that nobody reads stops only itself
   if (received_ > 0) nghttp2_session_consume_connection(http2_.get(), received_);
+  announce();
   settle_touched();
   if (parsed < 0 && !buried) {
     flush();
@@ -231,14 +233,32 @@ void Session::parse(size_t size) {
   }
 }
 
-void Session::connect(Stream& stream, const std::string& authority, const std::vector<std::string>& headers) {
+void Session::announce() {
+  if (pool_key_.empty() || !settled_) return;
+  if (!announced_) {
+    announced_ = true;
+    idle_since_ms_ = worker_.now_ms();
+    worker_.pool().opened(*this);
+  }
+  if (going_away_ && streams_.empty()) retire();
+}
+
+bool Session::has_room() const {
+  if (phase_ != SessionPhase::kOpen || !settled_ || closing_ || dead_ || going_away_) return false;
+  const uint32_t theirs = nghttp2_session_get_remote_settings(http2_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  return streams_.size() < std::min(worker_.options().streams_per_session, theirs) &&
+         nghttp2_session_check_request_allowed(http2_.get());
+}
+
+void Session::connect(Captured& connection, const HopPointer& hop) {
+  Stream& stream = worker_.add(std::make_unique<Stream>(*this, connection, hop));
   streams_.insert(&stream);
   if (phase_ != SessionPhase::kOpen || closing_ || !nghttp2_session_check_request_allowed(http2_.get())) {
     stream.refuse("the session takes no more streams");
     return;
   }
-  std::vector<std::string> pairs = {":method", "CONNECT", ":authority", authority};
-  pairs.insert(pairs.end(), headers.begin(), headers.end());
+  std::vector<std::string> pairs = {":method", "CONNECT", ":authority", hop->authority};
+  pairs.insert(pairs.end(), hop->headers.begin(), hop->headers.end());
   const std::vector<nghttp2_nv> list = fields(pairs);
   const nghttp2_data_provider provider = {.source = {.ptr = nullptr}, .read_callback = Http2Callbacks::read};
   stream.number = nghttp2_submit_request(http2_.get(), nullptr, list.data(), list.size(), &provider, &stream);
@@ -285,6 +305,12 @@ void Session::forget(Stream& stream, bool reset) {
       nghttp2_submit_rst_stream(http2_.get(), NGHTTP2_FLAG_NONE, stream.number, NGHTTP2_CANCEL);
   }
   worker_.mark_dirty(*this);
+  if (!announced_ || dead_) return;
+  if (streams_.empty()) idle_since_ms_ = worker_.now_ms();
+  if (streams_.empty() && going_away_)
+    retire();
+  else
+    worker_.pool().released(*this);
 }
 
 ssize_t Session::read_data(int32_t number, size_t length, uint32_t* flags) {

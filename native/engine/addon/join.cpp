@@ -10,9 +10,13 @@ Join::Join(Worker& worker, uint64_t id, Descriptor client, Descriptor server, co
       up_{client_, server_},
       down_{server_, client_} {
   up_.waiting.append(preamble.data(), preamble.size());
+  worker_.count_connections(1);
 }
 
-Join::~Join() { worker_.count_buffered(-static_cast<int64_t>(accounted_)); }
+Join::~Join() {
+  worker_.count_connections(-1);
+  worker_.count_buffered(-static_cast<int64_t>(accounted_));
+}
 
 void Join::run() {
   const bool sound = move(up_) && move(down_);
@@ -74,7 +78,8 @@ void Join::end(int error) {
                 .n = error,
                 .id = id_,
                 .a = client_.bytes_read,
-                .b = client_.bytes_written});
+                .b = client_.bytes_written,
+                .us = monotonic_us() - started_us});
   worker_.bury(*this);
 }
 

@@ -18,6 +18,9 @@ class Join final : public Runnable {
   void tick();
   void cut();
 
+  /** When the client was accepted. */
+  uint64_t started_us = 0;
+
  private:
   struct Way {
     Plain& from;

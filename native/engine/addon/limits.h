@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 /** One read of a session's socket, and the plaintext parsed in one go. */
 constexpr size_t kReadBytes = 1024 * 1024;
@@ -33,9 +34,42 @@ constexpr uint64_t kHandshakeGraceMs = 1'000;
 constexpr int kTickMs = 500;
 constexpr uint64_t kReportMs = 1'000;
 
-/** Told once per engine by its options. */
-struct SessionLimits {
+/** What JavaScript need not hear at once waits so long, or until so much has come together. */
+constexpr uint64_t kTellMs = 5;
+constexpr size_t kTellEvents = 256;
+/** Connections of one thread that wait for their decision; further ones stay in the kernel's queue. */
+constexpr size_t kUndecidedMax = 4096;
+/** Connections accepted in one turn per listener. */
+constexpr int kAcceptsPerTurn = 64;
+/** Without descriptors or memory, accepting pauses so long. */
+constexpr uint64_t kPauseMs = 50;
+/** Connections that a thread may have more than another before it hands the next one over. */
+constexpr int64_t kPlainSlack = 2;
+constexpr int64_t kSessionSlack = 0;
+
+/** Of every socket that the engine makes. */
+struct SocketOptions {
+  /** -1: none. */
+  int64_t mark = -1;
+  /** Of a socket that shows a foreign address; -1: as the others. */
+  int64_t source_mark = -1;
+  /** 0: no keepalive. */
+  int keepalive_time_s = 0;
+  int keepalive_interval_s = 0;
+  int keepalive_retries = 0;
+  /** 0: the kernel's. */
+  int user_timeout_ms = 0;
+  /** TCP_CONGESTION; empty: the system's. */
+  std::string congestion = {};
+};
+
+/** Told once per engine. */
+struct EngineOptions {
   uint32_t stream_window = 0;
   uint32_t connection_window = 0;
   uint32_t frame_size = 0;
+  uint32_t streams_per_session = 0;
+  uint64_t pool_idle_ms = 0;
+  uint64_t connect_timeout_ms = 0;
+  SocketOptions sockets = {};
 };

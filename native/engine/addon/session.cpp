@@ -7,28 +7,82 @@
 
 #include <cstring>
 
+#include "session_pool.h"
 #include "stream.h"
 
-Session::Session(Worker& worker, uint64_t id, bool server, Descriptor socket, Stream* carrier, uint64_t timeout_ms)
+Session::Session(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket)
     : worker_(worker),
       id_(id),
-      server_(server),
-      deadline_ms_(worker.now_ms() + timeout_ms),
+      server_(true),
+      owner_(std::move(owner)),
+      deadline_ms_(0),
       socket_(std::move(socket)),
-      carrier_(carrier),
+      carrier_(nullptr),
+      pinged_ms_(worker.now_ms()) {
+  pipe_.output = &out_;
+  worker_.count_inbound_sessions(1);
+}
+
+Session::Session(Worker& worker, uint64_t id, Stream& carrier)
+    : worker_(worker), id_(id), server_(false), deadline_ms_(0), carrier_(&carrier), pinged_ms_(worker.now_ms()) {
+  pipe_.output = &out_;
+}
+
+Session::Session(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, const std::string& pool_key)
+    : worker_(worker),
+      id_(id),
+      server_(false),
+      owner_(std::move(owner)),
+      pool_key_(pool_key),
+      deadline_ms_(0),
+      carrier_(nullptr),
       pinged_ms_(worker.now_ms()) {
   pipe_.output = &out_;
 }
 
-Session::~Session() = default;
+Session::~Session() {
+  if (server_) worker_.count_inbound_sessions(-1);
+}
 
-bool Session::start(SSL_CTX* context) {
+void Session::dial(const Address& peer) {
+  dial_ = std::make_unique<Dial>(worker_, *this);
+  dial_->start(owner_, peer, Address());
+}
+
+void Session::dialed(Descriptor socket) {
+  socket_ = std::move(socket);
+  worker_.bury(std::move(dial_));
+  begin();
+}
+
+void Session::dial_failed(int error) { die(strerror(error), CloseCause::kDial, error); }
+
+void Session::use(SharedContext context) {
+  context_ = std::move(context);
+  begin();
+}
+
+void Session::reject() {
+  rejected_ = true;
+  begin();
+}
+
+void Session::begin() {
+  if (buried || dial_ != nullptr || ssl_) return;
+  if (rejected_) {
+    die("there is no certificate for it");
+    return;
+  }
+  if (!context_) return;
+  deadline_ms_ = worker_.now_ms() + worker_.options().connect_timeout_ms;
   ERR_clear_error();
-  ssl_ = make_connection(context, server_, pipe_);
-  if (!ssl_ || (carrier_ == nullptr && !worker_.watch(socket_.get(), *this))) return false;
+  ssl_ = make_connection(context_.get(), server_, pipe_);
+  if (!ssl_ || (carrier_ == nullptr && !worker_.watch(socket_.get(), *this))) {
+    die("the session could not be set up");
+    return;
+  }
   if (!server_) handshake();
   worker_.mark_dirty(*this);
-  return true;
 }
 
 void Session::ready(uint32_t events) {
@@ -238,10 +292,17 @@ void Session::close(bool graceful) {
   die("the session was closed");
 }
 
-void Session::die(const std::string& why, CloseCause cause) {
+void Session::retire() {
+  if (phase_ != SessionPhase::kOpen)
+    die("pool draining", CloseCause::kDraining);
+  else if (!closing_)
+    close(true);
+}
+
+void Session::die(const std::string& why, CloseCause cause, int error) {
   if (dead_) return;
   dead_ = true;
-  worker_.emit({.kind = EventKind::kSessionClosed, .n = static_cast<int64_t>(cause), .id = id_, .text = why});
+  worker_.bury(std::move(dial_));
   const std::unordered_set<Stream*> streams(std::move(streams_));
   streams_.clear();
   touched_.clear();
@@ -249,13 +310,23 @@ void Session::die(const std::string& why, CloseCause cause) {
   Stream* const carrier = carrier_;
   carrier_ = nullptr;
   if (carrier != nullptr) carrier->inner_gone();
+  // those who were on it or waited for it are told first: it can then be asked why it failed
+  const auto number = static_cast<int64_t>(cause);
+  const auto detail = static_cast<uint64_t>(error);
+  worker_.pool().closed(*this, {.kind = EventKind::kEnded,
+                                .cause = EndCause::kSession,
+                                .n = number,
+                                .session = id_,
+                                .a = detail,
+                                .text = why});
+  worker_.emit({.kind = EventKind::kSessionClosed, .n = number, .id = id_, .a = detail, .text = why});
   worker_.bury(*this);
 }
 
 void Session::tick() {
   const uint64_t now = worker_.now_ms();
   if (phase_ != SessionPhase::kOpen) {
-    if (now >= deadline_ms_) die("no TLS handshake in time", CloseCause::kTls);
+    if (ssl_ && now >= deadline_ms_) die("no TLS handshake in time", CloseCause::kTls);
     return;
   }
   if (!settled_ && now >= deadline_ms_ + kHandshakeGraceMs) {

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "descriptor.h"
+#include "dial.h"
+#include "hop.h"
 #include "tls.h"
 #include "worker.h"
 
@@ -22,14 +24,26 @@ using Http2 = std::unique_ptr<nghttp2_session, Http2Free>;
 
 enum class SessionPhase : uint8_t { kHandshake, kVerdict, kOpen };
 
-class Session final : public Runnable {
+using SharedContext = std::shared_ptr<SSL_CTX>;
+
+class Session final : public Runnable, public DialClient {
  public:
-  /** Over `socket`, or over `carrier` when that is given. */
-  Session(Worker& worker, uint64_t id, bool server, Descriptor socket, Stream* carrier, uint64_t timeout_ms);
+  /** A peer's, over the socket that it connected to `owner`. */
+  Session(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket);
+  /** Ours, inside a stream. */
+  Session(Worker& worker, uint64_t id, Stream& carrier);
+  /** Ours, shared under `pool_key`. Begins when it is dialled and its credentials are known. */
+  Session(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, const std::string& pool_key);
   ~Session() override;
 
   uint64_t id() const { return id_; }
-  bool start(SSL_CTX* context);
+  const std::shared_ptr<Owner>& owner() const { return owner_; }
+  const std::string& pool_key() const { return pool_key_; }
+  void dial(const Address& peer);
+  /** The certificate to present is known. */
+  void use(SharedContext context);
+  /** There is no certificate; a dial that fails first is what is told. */
+  void reject();
   void ready(uint32_t events) override;
   void run() override;
   /** Sends what there is to send, once. */
@@ -40,7 +54,14 @@ class Session final : public Runnable {
   void accept();
   /** GOAWAY; open streams go on when `graceful`. */
   void close(bool graceful);
-  void connect(Stream& stream, const std::string& authority, const std::vector<std::string>& headers);
+  /** No new streams; ends when the last has ended. */
+  void retire();
+  /** The connection becomes a stream. */
+  void connect(Captured& connection, const HopPointer& hop);
+  /** Whether one more stream may be opened. */
+  bool has_room() const;
+  bool is_idle() const { return announced_ && streams_.empty(); }
+  uint64_t idle_since_ms() const { return idle_since_ms_; }
   void respond(Stream& stream, int status, const std::vector<std::string>& headers, bool is_end);
 
   // for streams
@@ -62,6 +83,10 @@ class Session final : public Runnable {
  private:
   friend struct Http2Callbacks;
 
+  void dialed(Descriptor socket) override;
+  void dial_failed(int error) override;
+  void begin();
+  void announce();
   void start_http2();
   void pull();
   void feed(const uint8_t* data, size_t size);
@@ -75,14 +100,18 @@ class Session final : public Runnable {
   void send_waiting();
   void send_sealed(Bytes& sealed);
   void touch(Stream& stream);
-  void die(const std::string& why, CloseCause cause = CloseCause::kEnded);
+  void die(const std::string& why, CloseCause cause = CloseCause::kEnded, int error = 0);
   ssize_t read_data(int32_t number, size_t length, uint32_t* flags);
   void send_data(const uint8_t* frame_header, size_t length);
 
   Worker& worker_;
   const uint64_t id_;
   const bool server_;
-  const uint64_t deadline_ms_;
+  const std::shared_ptr<Owner> owner_;
+  const std::string pool_key_;
+  std::unique_ptr<Dial> dial_;
+  SharedContext context_;
+  uint64_t deadline_ms_;
   SessionPhase phase_ = SessionPhase::kHandshake;
   Descriptor socket_;
   Stream* carrier_;
@@ -103,5 +132,10 @@ class Session final : public Runnable {
   bool input_ended_ = false;
   bool ping_waits_ = false;
   bool settled_ = false;
+  /** The pool knows it. */
+  bool announced_ = false;
+  bool going_away_ = false;
+  bool rejected_ = false;
   uint64_t pinged_ms_;
+  uint64_t idle_since_ms_ = 0;
 };

@@ -8,16 +8,70 @@
 
 #include "session.h"
 
-Stream::Stream(Worker& worker, uint64_t id, Session& session, StreamPhase phase)
-    : session(&session),
-      phase(phase),
-      frame_bytes(kSmallFrame),
-      worker_(worker),
-      id_(id),
-      server_(phase == StreamPhase::kDeciding),
-      started_ms_(worker.now_ms()) {}
+namespace {
+/** The application could not be reached. */
+constexpr int kUnavailable = 503;
+}  // namespace
 
-Stream::~Stream() { worker_.count_buffered(-static_cast<int64_t>(accounted_)); }
+Stream::Stream(Session& session, int32_t number)
+    : number(number),
+      session(&session),
+      phase(StreamPhase::kDeciding),
+      frame_bytes(kSmallFrame),
+      worker_(session.worker()),
+      id_(worker_.next_id()),
+      server_(true),
+      session_id_(session.id()),
+      owner_(session.owner()),
+      started_ms_(worker_.now_ms()),
+      started_us_(monotonic_us()) {
+  worker_.count_connections(1);
+}
+
+Stream::Stream(Session& session, Captured& connection, const HopPointer& hop)
+    : number(0),
+      session(&session),
+      phase(StreamPhase::kRequested),
+      frame_bytes(kSmallFrame),
+      worker_(session.worker()),
+      id_(connection.id()),
+      server_(false),
+      session_id_(session.id()),
+      owner_(connection.owner()),
+      started_ms_(worker_.now_ms()),
+      started_us_(connection.started_us()),
+      hop_(hop),
+      retriable_(!session.pool_key().empty() && !connection.waited && !connection.retried) {
+  worker_.count_connections(1);
+  Descriptor socket = connection.release();
+  if (socket.get() >= 0) plain_ = std::make_unique<Plain>(worker_, std::move(socket), *this);
+}
+
+Stream::~Stream() {
+  worker_.count_connections(-1);
+  worker_.count_buffered(-static_cast<int64_t>(accounted_));
+}
+
+void Stream::go(HopPointer hop) {
+  if (phase != StreamPhase::kDeciding || hop_ != nullptr) return;
+  hop_ = std::move(hop);
+  dial_ = std::make_unique<Dial>(worker_, *this);
+  dial_->start(owner_, hop_->to, hop_->source);
+}
+
+void Stream::dialed(Descriptor socket) {
+  worker_.bury(std::move(dial_));
+  attach(std::move(socket), hop_->preamble);
+  phase = StreamPhase::kJoined;
+  if (session != nullptr) session->respond(*this, 200, hop_->headers, false);
+  worker_.schedule(*this);
+}
+
+void Stream::dial_failed(int error) {
+  if (session != nullptr) session->respond(*this, kUnavailable, {}, true);
+  leave(false);
+  end(EndCause::kDial, error);
+}
 
 void Stream::attach(Descriptor socket, const std::string& preamble) {
   plain_ = std::make_unique<Plain>(worker_, std::move(socket), *this);
@@ -49,6 +103,7 @@ void Stream::answered() {
     return;
   }
   worker_.emit({.kind = EventKind::kEstablished, .id = id_, .list = headers});
+  if (!plain_) worker_.hurry();
   phase = plain_ ? StreamPhase::kJoined : StreamPhase::kParked;
   if (plain_) session->resume(*this);
 }
@@ -167,19 +222,26 @@ void Stream::grow(size_t wanted, size_t got) {
 
 void Stream::refuse(const char* why) {
   leave();
-  const int fd = plain_ ? plain_->release() : -1;
-  worker_.emit({.kind = EventKind::kRefused, .n = fd, .id = id_, .text = why});
-  worker_.bury(*this);
+  if (!retriable_ || !plain_) {
+    end(EndCause::kRefused, 0, why);
+    return;
+  }
+  auto again = std::make_unique<Captured>(worker_, id_, owner_, Descriptor(plain_->release()));
+  again->keep_start(started_us_);
+  again->retried = true;
+  vanish();
+  worker_.add(std::move(again)).go(hop_);
 }
 
 void Stream::cut() {
   if (plain_) plain_->reset();
-  end(EndCause::kOrder, 0);
+  end(EndCause::kOrder, ECONNRESET);
 }
 
-void Stream::dismiss() {
+void Stream::dismiss(int answer) {
+  if (session != nullptr && phase == StreamPhase::kDeciding) session->respond(*this, answer, {}, true);
   leave(false);
-  worker_.bury(*this);
+  vanish();
 }
 
 void Stream::inner_gone() {
@@ -223,19 +285,29 @@ void Stream::took(size_t size) {
   if (session != nullptr && !closed && size > 0) session->credit(*this, size);
 }
 
-void Stream::end(EndCause cause, int64_t detail) {
+void Stream::end(EndCause cause, int64_t detail, const char* why) {
+  if (buried) return;
   Session* const inner = inner_;
   inner_ = nullptr;
   worker_.emit({.kind = EventKind::kEnded,
                 .cause = cause,
                 .n = detail,
                 .id = id_,
+                .session = session_id_,
                 .a = bytes_received(),
                 .b = bytes_sent(),
+                .us = monotonic_us() - started_us_,
+                .text = why,
                 .list = server_ ? std::vector<std::string>() : headers});
+  if (!plain_) worker_.hurry();
   leave();
-  worker_.bury(*this);
+  vanish();
   if (inner != nullptr) inner->carrier_gone();
+}
+
+void Stream::vanish() {
+  worker_.bury(std::move(dial_));
+  worker_.bury(*this);
 }
 
 void Stream::leave(bool reset) {

@@ -8,14 +8,20 @@
 #include <string>
 #include <vector>
 
+#include "captured.h"
+#include "dial.h"
+#include "hop.h"
 #include "plain.h"
 #include "worker.h"
 
 enum class StreamPhase : uint8_t { kRequested, kDeciding, kParked, kJoined };
 
-class Stream final : public Runnable {
+class Stream final : public Runnable, public DialClient {
  public:
-  Stream(Worker& worker, uint64_t id, Session& session, StreamPhase phase);
+  /** A peer's, that waits for JavaScript's decision. */
+  Stream(Session& session, int32_t number);
+  /** Ours; the connection's socket becomes its other end, and the connection is gone. */
+  Stream(Session& session, Captured& connection, const HopPointer& hop);
   ~Stream() override;
 
   uint64_t id() const { return id_; }
@@ -23,15 +29,15 @@ class Stream final : public Runnable {
   void run() override;
   void tick();
 
-  /** The socket to join with; a server's preamble goes before what the peer sent. */
-  void attach(Descriptor socket, const std::string& preamble);
+  /** Server side: dials the application, then answers 200 and joins, or answers 503. */
+  void go(HopPointer hop);
   void attach(Session& inner) { inner_ = &inner; }
   /** Client side: the session is lost before an answer, or the peer never took the stream up. */
   void refuse(const char* why);
   /** JavaScript ends it; it is told as ended. */
   void cut();
   /** Server side: answered with a refusal, nothing more is told. */
-  void dismiss();
+  void dismiss(int answer);
   void inner_gone();
   void session_gone();
 
@@ -44,7 +50,7 @@ class Stream final : public Runnable {
   ssize_t read(uint8_t* into, size_t size);
   void grow(size_t wanted, size_t got);
 
-  int32_t number = 0;
+  int32_t number;
   Session* session;
   StreamPhase phase;
   std::vector<std::string> headers;
@@ -62,12 +68,17 @@ class Stream final : public Runnable {
   int failure = 0;
 
  private:
+  void dialed(Descriptor socket) override;
+  void dial_failed(int error) override;
+  /** The socket to join with; a server's preamble goes before what the peer sent. */
+  void attach(Descriptor socket, const std::string& preamble);
   void deliver();
   void flush_queue();
   void settle_closed();
   void took(size_t size);
-  void end(EndCause cause, int64_t detail);
+  void end(EndCause cause, int64_t detail, const char* why = "");
   void leave(bool reset = true);
+  void vanish();
   void account();
   uint64_t bytes_received() const;
   uint64_t bytes_sent() const;
@@ -75,7 +86,14 @@ class Stream final : public Runnable {
   Worker& worker_;
   const uint64_t id_;
   const bool server_;
+  const uint64_t session_id_;
+  const std::shared_ptr<Owner> owner_;
   const uint64_t started_ms_;
+  const uint64_t started_us_;
+  HopPointer hop_;
+  std::unique_ptr<Dial> dial_;
+  /** The session may have died unnoticed before this stream: a second try is due. */
+  bool retriable_ = false;
   std::unique_ptr<Plain> plain_;
   Session* inner_ = nullptr;
   Bytes queue_;

@@ -31,6 +31,13 @@ export {
 } from './socket-option.ts';
 export { readSysctl, writeSysctl } from './sysctl.ts';
 export { type ConnectTcpOptions, connectTcp } from './tcp-connect.ts';
-export { type AcceptedSocket, type ListenTcpOptions, listenTcp, type TcpListener } from './tcp-listener.ts';
+export {
+  type AcceptedSocket,
+  type ListenSocket,
+  type ListenTcpOptions,
+  listenTcp,
+  openListenSocket,
+  type TcpListener,
+} from './tcp-listener.ts';
 export { destroyTcpSocket, listTcpSockets, type TcpSocket, type TcpState } from './tcp-table.ts';
 export { type BindUdpOptions, bindUdp } from './udp.ts';

@@ -55,16 +55,14 @@ export interface ListenTcpOptions {
   readonly congestion?: string | undefined;
 }
 
-/**
- * Listens inside `netns` (undefined: the namespace of this process); accepting begins in the next turn. Throws
- * NetnsError with the errno name in `code`. The listener keeps the process alive until it is disposed. `netns` may be
- * closed after the call.
- */
-export function listenTcp(
-  netns: Netns | undefined,
-  options: ListenTcpOptions,
-  onAccept: (socket: AcceptedSocket) => void,
-): TcpListener {
+/** A listening descriptor that the caller owns, and its address with the real port. Nothing is accepted from it here. */
+export interface ListenSocket {
+  readonly fd: number;
+  readonly address: IpPort;
+}
+
+/** Listens inside `netns` (undefined: the namespace of this process). Throws NetnsError with the errno name in `code`. */
+export function openListenSocket(netns: Netns | undefined, options: ListenTcpOptions): ListenSocket {
   checkIpPort(options.ip, options.port);
   const backlog = checkInteger('backlog', options.backlog ?? DEFAULT_BACKLOG, 1, 65_535);
   if (options.mark !== undefined) checkInteger('mark', options.mark, 0, U32_MAX);
@@ -84,7 +82,26 @@ export function listenTcp(
     what,
   );
   try {
-    return new Listener(fd, onAccept);
+    const [ip, port] = checkedValue(native.socketName(fd, false), 'read the address of a listener');
+    return { fd, address: { ip, port } };
+  } catch (error) {
+    native.closeFd(fd);
+    throw error;
+  }
+}
+
+/**
+ * Listens as `openListenSocket`; accepting begins in the next turn. The listener keeps the process alive until it is
+ * disposed. `netns` may be closed after the call.
+ */
+export function listenTcp(
+  netns: Netns | undefined,
+  options: ListenTcpOptions,
+  onAccept: (socket: AcceptedSocket) => void,
+): TcpListener {
+  const { fd, address } = openListenSocket(netns, options);
+  try {
+    return new Listener(fd, address, onAccept);
   } catch (error) {
     native.closeFd(fd);
     throw error;
@@ -100,11 +117,10 @@ class Listener implements TcpListener {
   #resume: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(fd: number, onAccept: (socket: AcceptedSocket) => void) {
+  constructor(fd: number, address: IpPort, onAccept: (socket: AcceptedSocket) => void) {
     this.fd = fd;
+    this.address = address;
     this.#onAccept = onAccept;
-    const [ip, port] = checkedValue(native.socketName(fd, false), 'read the address of a listener');
-    this.address = { ip, port };
     this.#poll = openPoll(fd, (events) => this.#onReady(events));
     this.#watch();
   }

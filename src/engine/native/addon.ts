@@ -12,31 +12,50 @@ export interface EngineHandle {
 export interface TlsContextHandle {
   readonly tlsContextHandle: unique symbol;
 }
+export interface OwnerHandle {
+  readonly ownerHandle: unique symbol;
+}
 
 /** Numbers are shared with native/engine/addon/event.h. */
 export const EVENT = {
   handshake: 0,
   sessionClosed: 1,
   settings: 2,
-  goaway: 3,
+  accepted: 3,
   stream: 4,
   established: 5,
-  refused: 6,
+  sessionWanted: 6,
   ended: 7,
   progress: 8,
+  listenerClosed: 9,
 } as const;
 
-export const CLOSE_CAUSE = { ended: 0, tls: 1, http2: 2 } as const;
+export const CLOSE_CAUSE = { ended: 0, tls: 1, http2: 2, dial: 3, draining: 4 } as const;
 
-export const END_CAUSE = { order: 0, system: 1, status: 2, aborted: 3, noAnswer: 4 } as const;
+export const END_CAUSE = {
+  order: 0,
+  system: 1,
+  status: 2,
+  aborted: 3,
+  noAnswer: 4,
+  refused: 5,
+  dial: 6,
+  session: 7,
+} as const;
+
+/** Numbers are shared with native/engine/addon/listener.h. */
+export const LISTENER_KIND = { outbound: 0, 'inbound-plaintext': 1, 'inbound-hbone': 2 } as const;
 
 /** See event.h for what each kind fills. `list` holds Buffers for `handshake`, text otherwise. */
 export type NativeEvent = readonly [
   kind: number,
   id: number,
+  thread: number,
+  session: number,
   a: number,
   b: number,
   n: number,
+  us: number,
   cause: number,
   text: string,
   list: readonly (string | Buffer)[],
@@ -45,43 +64,84 @@ export type NativeEvent = readonly [
 /** Header names and values in turn. */
 export type FlatHeaders = readonly string[];
 
+/** Absent means none, or the system's. */
+export interface NativeOptions {
+  readonly streamWindow: number;
+  readonly connectionWindow: number;
+  readonly frameSize: number;
+  readonly streamsPerSession: number;
+  readonly poolIdleMs: number;
+  readonly connectTimeoutMs: number;
+  readonly mark?: number | undefined;
+  readonly sourceMark?: number | undefined;
+  readonly keepaliveTimeS?: number | undefined;
+  readonly keepaliveIntervalS?: number | undefined;
+  readonly keepaliveRetries?: number | undefined;
+  readonly userTimeoutMs?: number | undefined;
+  readonly congestion?: string | undefined;
+}
+
 export interface Addon {
-  start(
-    threads: number,
-    streamWindow: number,
-    connectionWindow: number,
-    frameSize: number,
-    onEvents: (events: readonly NativeEvent[]) => void,
-  ): EngineHandle;
+  start(threads: number, options: NativeOptions, onEvents: (events: readonly NativeEvent[]) => void): EngineHandle;
   stop(engine: EngineHandle): void;
   bufferedBytes(engine: EngineHandle): number;
   /** A text says what is wrong with the credentials. */
   createContext(keyPem: string, chainPem: string, rootsPem: string): TlsContextHandle | string;
-  /** @param fd -1: over the stream `carrier` */
-  openSession(
+  /** Takes a duplicate. @param netnsFd -1: the namespace of the process */
+  addOwner(engine: EngineHandle, netnsFd: number): OwnerHandle;
+  ownerId(owner: OwnerHandle): number;
+  drainOwner(engine: EngineHandle, owner: OwnerHandle): void;
+  forgetOwner(engine: EngineHandle, owner: OwnerHandle): void;
+  /** Takes a duplicate of the listening descriptor. */
+  listen(engine: EngineHandle, id: number, kind: number, owner: OwnerHandle, fd: number): void;
+  closeListener(engine: EngineHandle, id: number): void;
+  serveSession(engine: EngineHandle, thread: number, id: number, context: TlsContextHandle): void;
+  openInnerSession(engine: EngineHandle, thread: number, id: number, carrier: number, context: TlsContextHandle): void;
+  /** null: there are none. */
+  useCredentials(engine: EngineHandle, thread: number, id: number, context: TlsContextHandle | null): void;
+  acceptSession(engine: EngineHandle, thread: number, id: number): void;
+  closeSession(engine: EngineHandle, thread: number, id: number, isGraceful: boolean): void;
+  /** @param sourceIp empty: the kernel's choice */
+  forward(
     engine: EngineHandle,
     thread: number,
     id: number,
-    isServer: boolean,
-    fd: number,
-    carrier: number,
-    context: TlsContextHandle,
-    timeoutMs: number,
+    ip: string,
+    port: number,
+    sourceIp: string,
+    preamble: Uint8Array,
+    headers: FlatHeaders,
   ): void;
-  acceptSession(engine: EngineHandle, thread: number, id: number): void;
-  closeSession(engine: EngineHandle, thread: number, id: number, isGraceful: boolean): void;
-  connect(
+  tunnel(
+    engine: EngineHandle,
+    thread: number,
+    id: number,
+    key: string,
+    ip: string,
+    port: number,
+    authority: string,
+    headers: FlatHeaders,
+  ): void;
+  park(
+    engine: EngineHandle,
+    thread: number,
+    id: number,
+    owner: OwnerHandle,
+    key: string,
+    ip: string,
+    port: number,
+    authority: string,
+    headers: FlatHeaders,
+  ): void;
+  goOver(
     engine: EngineHandle,
     thread: number,
     id: number,
     session: number,
-    fd: number,
     authority: string,
     headers: FlatHeaders,
   ): void;
-  answer(engine: EngineHandle, thread: number, id: number, status: number): void;
-  serve(engine: EngineHandle, thread: number, id: number, fd: number, headers: FlatHeaders, preamble: Uint8Array): void;
-  join(engine: EngineHandle, thread: number, id: number, client: number, server: number, preamble: Uint8Array): void;
+  dismiss(engine: EngineHandle, thread: number, id: number, status: number): void;
   cut(engine: EngineHandle, thread: number, id: number): void;
   versions(): readonly [opensslFound: number, opensslCompiled: number];
 }

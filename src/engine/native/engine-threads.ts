@@ -2,48 +2,86 @@
  * The engine's threads as the rest of this folder uses them: numbers, orders and what is told back, by number.
  *
  * Invariants
- *  - A descriptor that is given to a thread belongs to it; a refused stream gives it back.
- *  - Every stream and join that was ordered is told as ended or refused exactly once.
+ *  - Every connection and stream that a thread told of, or was ordered to open, is told as ended exactly once, unless it
+ *    was dismissed.
+ *  - What waited for a session is told as ended before the session is told as closed.
  */
-import type { EngineOptions } from '../port.ts';
-import { type Addon, type EngineHandle, EVENT, type NativeEvent, type TlsContextHandle } from './addon.ts';
-
-export interface StreamRefused {
-  readonly kind: 'refused';
-  /** Given back; -1 when none was given. */
-  readonly fd: number;
-  readonly reason: string;
-}
+import type { IpPort } from '../../model/address.ts';
+import type { ForwardPlain, HboneConnect, HboneSessionKey } from '../port.ts';
+import { poolKey } from '../session-key.ts';
+import {
+  type Addon,
+  END_CAUSE,
+  type EngineHandle,
+  EVENT,
+  type NativeEvent,
+  type NativeOptions,
+  type OwnerHandle,
+  type TlsContextHandle,
+} from './addon.ts';
 
 export interface StreamEnded {
-  readonly kind: 'ended';
   readonly bytesReceived: number;
   readonly bytesSent: number;
-  /** One of END_CAUSE, and its number: an errno, a status. */
+  readonly durationMs: number;
+  /** One of END_CAUSE, and its number: an errno, a status, a CLOSE_CAUSE. */
   readonly cause: number;
   readonly detail: number;
+  /** Of the dial of a session that could not be opened. */
+  readonly errno: number;
+  readonly reason: string;
   /** Of the answer to a CONNECT of ours. */
   readonly headers: Readonly<Record<string, string>> | undefined;
+  /** The session it was on or waited for, as long as that is known. */
+  readonly session: SessionEvents | undefined;
 }
 
-export type StreamEnd = StreamRefused | StreamEnded;
-
 export interface SessionEvents {
+  readonly isRevoked: boolean;
+  /** Why it could not be opened, in the words of the port. */
+  failure(cause: number, reason: string): Error;
   onHandshake(chain: readonly Buffer[]): void;
   /** @param cause one of CLOSE_CAUSE */
   onClosed(reason: string, cause: number): void;
-  onSettings(maxConcurrentStreams: number): void;
-  onGoaway(): void;
-  onStream(id: number, method: string, authority: string, rawHeaders: readonly string[]): void;
+  onSettings(): void;
+  onStream(stream: IncomingStream): void;
 }
 
-export interface SessionOrder {
-  readonly isServer: boolean;
-  readonly context: TlsContextHandle;
-  readonly timeoutMs: number;
-  /** What to run over. */
-  readonly over: { readonly fd: number } | { readonly carrier: number };
+/** A CONNECT, or whatever else a peer asked, that waits for its answer. */
+export interface IncomingStream {
+  readonly id: number;
+  readonly method: string;
+  readonly authority: string;
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[];
 }
+
+/** A connection that a thread accepted and that waits for its decision. */
+export interface AcceptedConnection {
+  readonly id: number;
+  readonly thread: number;
+  readonly remote: IpPort;
+  readonly local: IpPort;
+  readonly originalDestination: IpPort | undefined;
+}
+
+interface ListenerEvents {
+  onAccepted(accepted: AcceptedConnection): void;
+  onClosed(): void;
+}
+
+export interface ThreadEvents {
+  onProgress(id: number, received: number, sent: number): void;
+  /** A thread opens a session to a peer for those who wait for it; it needs a certificate and a verdict. */
+  onSessionWanted(wanted: {
+    readonly id: number;
+    readonly thread: number;
+    readonly owner: number;
+    readonly key: string;
+  }): void;
+}
+
+type Headers = Readonly<Record<string, string>>;
 
 const NO_PREAMBLE = new Uint8Array();
 
@@ -51,55 +89,90 @@ export class EngineThreads {
   readonly addon: Addon;
   readonly #handle: EngineHandle;
   readonly #count: number;
+  readonly #events: ThreadEvents;
   readonly #sessions = new Map<number, SessionEvents>();
-  readonly #ends = new Map<number, (end: StreamEnd) => void>();
-  readonly #established = new Map<number, (headers: Readonly<Record<string, string>>) => void>();
-  readonly #onProgress: (id: number, received: number, sent: number) => void;
+  readonly #ends = new Map<number, (end: StreamEnded) => void>();
+  readonly #established = new Map<number, (headers: Headers) => void>();
+  readonly #listeners = new Map<number, ListenerEvents>();
   #lastId = 0;
-  #nextThread = 0;
 
-  constructor(
-    addon: Addon,
-    count: number,
-    options: EngineOptions,
-    onProgress: (id: number, received: number, sent: number) => void,
-  ) {
+  constructor(addon: Addon, count: number, options: NativeOptions, events: ThreadEvents) {
     this.addon = addon;
     this.#count = count;
-    this.#onProgress = onProgress;
-    this.#handle = addon.start(
-      count,
-      options.streamWindowBytes,
-      options.connectionWindowBytes,
-      options.frameSizeBytes,
-      (events) => {
-        for (const event of events) this.#onEvent(event);
-      },
-    );
+    this.#events = events;
+    this.#handle = addon.start(count, options, (batch) => {
+      for (const event of batch) this.#onEvent(event);
+    });
   }
 
   get bufferedBytes(): number {
     return this.addon.bufferedBytes(this.#handle);
   }
 
-  /** Even numbers; the threads give odd ones to what peers open. */
+  /** Even numbers; the threads give odd ones to what they accept. */
   nextId(): number {
     this.#lastId += 2;
     return this.#lastId;
   }
 
-  /** Threads in turn. */
-  pickThread(): number {
-    this.#nextThread = (this.#nextThread + 1) % this.#count;
-    return this.#nextThread;
+  addOwner(netnsFd: number | undefined): OwnerHandle {
+    return this.addon.addOwner(this.#handle, netnsFd ?? -1);
   }
 
-  openSession(thread: number, events: SessionEvents, { isServer, context, timeoutMs, over }: SessionOrder): number {
+  drainOwner(owner: OwnerHandle): void {
+    this.addon.drainOwner(this.#handle, owner);
+  }
+
+  forgetOwner(owner: OwnerHandle): void {
+    this.addon.forgetOwner(this.#handle, owner);
+  }
+
+  /** Accepts from `fd`, which stays the caller's, on every thread. Returns the listener's number. */
+  listen(kind: number, owner: OwnerHandle, fd: number, onAccepted: ListenerEvents['onAccepted']): number {
     const id = this.nextId();
-    this.#sessions.set(id, events);
-    const [fd, carrier] = 'fd' in over ? [over.fd, 0] : [-1, over.carrier];
-    this.addon.openSession(this.#handle, thread, id, isServer, fd, carrier, context, timeoutMs);
+    this.#listeners.set(id, { onAccepted, onClosed: () => {} });
+    this.addon.listen(this.#handle, id, kind, owner, fd);
     return id;
+  }
+
+  /** Resolves when all that was accepted has been told. */
+  async closeListener(id: number): Promise<void> {
+    const listener = this.#listeners.get(id);
+    if (!listener) return;
+    // threads hand over what they accept: the second answers come after the last of it
+    for (let round = 0; round < 2; round++) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      let open = this.#count;
+      this.#listeners.set(id, {
+        onAccepted: listener.onAccepted,
+        onClosed: () => {
+          open -= 1;
+          if (open === 0) resolve();
+        },
+      });
+      this.addon.closeListener(this.#handle, id);
+      await promise;
+    }
+    this.#listeners.delete(id);
+  }
+
+  /** What is told of a session from now on. */
+  watchSession(id: number, events: SessionEvents): void {
+    this.#sessions.set(id, events);
+  }
+
+  /** A connection that was accepted becomes a session of the same number. */
+  serveSession(thread: number, id: number, context: TlsContextHandle): void {
+    this.addon.serveSession(this.#handle, thread, id, context);
+  }
+
+  openInnerSession(thread: number, id: number, carrier: number, context: TlsContextHandle): void {
+    this.addon.openInnerSession(this.#handle, thread, id, carrier, context);
+  }
+
+  /** @param context null: there is none, the session fails */
+  useCredentials(thread: number, id: number, context: TlsContextHandle | null): void {
+    this.addon.useCredentials(this.#handle, thread, id, context);
   }
 
   acceptSession(thread: number, id: number): void {
@@ -110,68 +183,40 @@ export class EngineThreads {
     this.addon.closeSession(this.#handle, thread, id, isGraceful);
   }
 
-  /** A CONNECT on a session, joined with `fd` once it is answered 200. Resolves when it has ended. */
-  connect(
+  /** Dials and joins; a stream is answered 200, or 503 when the dial fails. */
+  forward(thread: number, id: number, { to, sourceIp = '', preamble, responseHeaders = {} }: ForwardPlain): void {
+    const bytes = preamble ? new Uint8Array(preamble) : NO_PREAMBLE;
+    this.addon.forward(this.#handle, thread, id, to.ip, to.port, sourceIp, bytes, flatten(responseHeaders));
+  }
+
+  /** A CONNECT on a pooled session. */
+  tunnel(thread: number, id: number, session: HboneSessionKey, { authority, headers }: HboneConnect): void {
+    const { ip, port } = session.peer;
+    this.addon.tunnel(this.#handle, thread, id, poolKey(session), ip, port, authority, flatten(headers));
+  }
+
+  /** A stream that will carry a session; `established` tells when. */
+  park(
     thread: number,
     id: number,
-    {
-      session,
-      fd,
-      authority,
-      headers,
-    }: {
-      readonly session: number;
-      readonly fd: number;
-      readonly authority: string;
-      readonly headers: Readonly<Record<string, string>>;
-    },
-  ): Promise<StreamEnd> {
-    const end = this.ending(id);
-    this.addon.connect(this.#handle, thread, id, session, fd, authority, flatten(headers));
-    return end;
-  }
-
-  /** Resolves with the headers when a CONNECT is answered 200; never when it is not. */
-  established(id: number): Promise<Readonly<Record<string, string>>> {
-    return new Promise((resolve) => {
-      this.#established.set(id, resolve);
-    });
-  }
-
-  answer(thread: number, id: number, status: number): void {
-    this.#ends.delete(id);
-    this.addon.answer(this.#handle, thread, id, status);
-  }
-
-  /** Answers a stream that a peer opened with 200 and joins it with `fd`; see `ending`. */
-  serve(
-    thread: number,
-    id: number,
-    fd: number,
-    {
-      headers = {},
-      preamble = NO_PREAMBLE,
-    }: { readonly headers?: Readonly<Record<string, string>> | undefined; readonly preamble?: Uint8Array | undefined },
+    owner: OwnerHandle,
+    { session, connect }: { readonly session: HboneSessionKey; readonly connect: HboneConnect },
   ): void {
-    this.addon.serve(this.#handle, thread, id, fd, flatten(headers), new Uint8Array(preamble));
+    const { ip, port } = session.peer;
+    const headers = flatten(connect.headers);
+    this.addon.park(this.#handle, thread, id, owner, poolKey(session), ip, port, connect.authority, headers);
   }
 
-  join(
-    thread: number,
-    id: number,
-    fds: readonly [client: number, server: number],
-    preamble: Uint8Array = NO_PREAMBLE,
-  ): Promise<StreamEnd> {
-    const end = this.ending(id);
-    this.addon.join(this.#handle, thread, id, fds[0], fds[1], new Uint8Array(preamble));
-    return end;
+  /** A connection takes a stream of this session, which is on the same thread. */
+  goOver(thread: number, id: number, session: number, { authority, headers }: HboneConnect): void {
+    this.addon.goOver(this.#handle, thread, id, session, authority, flatten(headers));
   }
 
-  /** The end of a stream or join. */
-  ending(id: number): Promise<StreamEnd> {
-    return new Promise((resolve) => {
-      this.#ends.set(id, resolve);
-    });
+  /** Ends what waits for its decision, a stream with `status`. Nothing more is told of it. */
+  dismiss(thread: number, id: number, status: number): void {
+    this.#ends.delete(id);
+    this.#established.delete(id);
+    this.addon.dismiss(this.#handle, thread, id, status);
   }
 
   /** Resets both sides; the end is told as any other. */
@@ -179,64 +224,113 @@ export class EngineThreads {
     this.addon.cut(this.#handle, thread, id);
   }
 
+  /** Resolves with the headers when a CONNECT is answered 200; never when it is not. */
+  established(id: number): Promise<Headers> {
+    return new Promise((resolve) => {
+      this.#established.set(id, resolve);
+    });
+  }
+
+  /** The end of a connection or stream. */
+  ending(id: number): Promise<StreamEnded> {
+    return new Promise((resolve) => {
+      this.#ends.set(id, resolve);
+    });
+  }
+
   stop(): void {
     this.addon.stop(this.#handle);
   }
 
-  #onEvent([kind, id, a, b, n, cause, text, list]: NativeEvent): void {
+  #onEvent(event: NativeEvent): void {
+    const [kind, id, thread, session, a, b, , , cause, text, list] = event;
     const texts = list as readonly string[]; // Buffers come with `handshake` alone
     switch (kind) {
-      case EVENT.progress:
-        this.#onProgress(id, a, b);
-        return;
       case EVENT.ended:
-        this.#onEnd(id, {
-          kind: 'ended',
-          bytesReceived: a,
-          bytesSent: b,
-          cause,
-          detail: n,
-          headers: texts.length === 0 ? undefined : unflatten(texts),
-        });
+        this.#onEnded(event);
         return;
-      case EVENT.refused:
-        this.#onEnd(id, { kind: 'refused', fd: n, reason: text });
+      case EVENT.progress:
+        this.#events.onProgress(id, a, b);
         return;
       case EVENT.established:
         this.#established.get(id)?.(unflatten(texts));
         this.#established.delete(id);
         return;
+      case EVENT.accepted:
+        this.#onAccepted(event);
+        return;
+      case EVENT.stream:
+        this.#onStream(this.#sessions.get(session), event);
+        return;
       case EVENT.handshake:
         this.#sessions.get(id)?.onHandshake(list as readonly Buffer[]); // as above
         return;
       case EVENT.settings:
-        this.#sessions.get(id)?.onSettings(n);
+        this.#sessions.get(id)?.onSettings();
         return;
-      case EVENT.goaway:
-        this.#sessions.get(id)?.onGoaway();
-        return;
-      case EVENT.stream:
-        this.#sessions.get(a)?.onStream(id, text, texts[0] ?? '', texts.slice(1));
+      case EVENT.sessionWanted:
+        this.#events.onSessionWanted({ id, thread, owner: a, key: text });
         return;
       case EVENT.sessionClosed:
-        this.#sessions.get(id)?.onClosed(text, n);
+        this.#sessions.get(id)?.onClosed(text, event[6]);
         this.#sessions.delete(id);
+        return;
+      case EVENT.listenerClosed:
+        this.#listeners.get(id)?.onClosed();
+        return;
+      default:
+        throw new Error(`the engine told an event of unknown kind ${kind}, cause ${cause}`);
     }
   }
 
-  #onEnd(id: number, end: StreamEnd): void {
+  #onAccepted([, id, thread, , listener, , , , , text]: NativeEvent): void {
+    const [remoteIp = '', remotePort, localIp = '', localPort, originalIp, originalPort] = text.split(' ');
+    const events = this.#listeners.get(listener);
+    if (!events) {
+      this.cut(thread, id);
+      return;
+    }
+    events.onAccepted({
+      id,
+      thread,
+      remote: { ip: remoteIp, port: Number(remotePort) },
+      local: { ip: localIp, port: Number(localPort) },
+      originalDestination: originalIp === undefined ? undefined : { ip: originalIp, port: Number(originalPort) },
+    });
+  }
+
+  #onStream(session: SessionEvents | undefined, [, id, thread, , , , , , , method, list]: NativeEvent): void {
+    const [authority = '', ...rawHeaders] = list as readonly string[]; // as above
+    if (session) session.onStream({ id, method, authority, rawHeaders });
+    else this.cut(thread, id);
+  }
+
+  #onEnded([, id, , session, a, b, n, us, cause, reason, list]: NativeEvent): void {
     const resolve = this.#ends.get(id);
     this.#ends.delete(id);
     this.#established.delete(id);
-    resolve?.(end);
+    const wasOpened = cause !== END_CAUSE.session;
+    resolve?.({
+      bytesReceived: wasOpened ? a : 0,
+      bytesSent: b,
+      durationMs: us / 1_000,
+      cause,
+      detail: n,
+      errno: wasOpened ? 0 : a,
+      reason,
+      headers: list.length === 0 ? undefined : unflatten(list as readonly string[]), // as above
+      session: this.#sessions.get(session),
+    });
   }
 }
 
-function flatten(headers: Readonly<Record<string, string>>): readonly string[] {
-  return Object.entries(headers).flat();
+function flatten(headers: Headers): readonly string[] {
+  const flat: string[] = [];
+  for (const name in headers) flat.push(name, headers[name] ?? '');
+  return flat;
 }
 
-function unflatten(list: readonly string[]): Readonly<Record<string, string>> {
+function unflatten(list: readonly string[]): Headers {
   const headers: Record<string, string> = {};
   for (let i = 0; i + 1 < list.length; i += 2) headers[list[i] ?? ''] = list[i + 1] ?? '';
   return headers;

@@ -1,5 +1,5 @@
 /**
- * One connection from its acceptance to its one `closed`. Until a thread has it, ending it early is done here.
+ * One connection from its acceptance to its one `closed`. A thread has its sockets all the time.
  *
  * Invariants
  *  - `closed` is told exactly once, whatever ended the connection, and never before the decision.
@@ -13,13 +13,17 @@ export class NativeConnection {
   readonly #handlers: Pick<EngineHandlers, 'opened' | 'established' | 'closed'>;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
-  #cutThread: (() => void) | undefined;
+  readonly #cutThread: () => void;
   #cut: { readonly flag: ResponseFlag; readonly error: string } | undefined;
   #ended = false;
 
-  constructor(id: ConnectionId, owner: string, handlers: Pick<EngineHandlers, 'opened' | 'established' | 'closed'>) {
+  constructor(
+    { id, owner, cut }: { readonly id: ConnectionId; readonly owner: string; readonly cut: () => void },
+    handlers: Pick<EngineHandlers, 'opened' | 'established' | 'closed'>,
+  ) {
     this.id = id;
     this.owner = owner;
+    this.#cutThread = cut;
     this.#handlers = handlers;
   }
 
@@ -30,17 +34,6 @@ export class NativeConnection {
 
   get isCut(): boolean {
     return this.#cut !== undefined;
-  }
-
-  /** From now on a thread has it, and `cut` ends it there. */
-  handOver(cut: () => void): void {
-    this.#cutThread = cut;
-    if (this.#cut) cut();
-  }
-
-  /** The thread gave it back. */
-  takeBack(): void {
-    this.#cutThread = undefined;
   }
 
   opened(): void {
@@ -59,7 +52,7 @@ export class NativeConnection {
     if (this.#cut || this.#ended) return;
     this.#cut = { flag, error };
     this.#abort.abort();
-    this.#cutThread?.();
+    this.#cutThread();
   }
 
   /** The end. A cut that came first is told instead of `flag` and `error`. */
@@ -69,11 +62,13 @@ export class NativeConnection {
       error,
       bytesReceived = 0,
       bytesSent = 0,
+      durationMs = performance.now() - this.#startedMs,
       headers,
     }: {
       readonly error?: string | undefined;
       readonly bytesReceived?: number;
       readonly bytesSent?: number;
+      readonly durationMs?: number;
       readonly headers?: ConnectionOutcome['responseHeaders'];
     } = {},
   ): void {
@@ -84,7 +79,7 @@ export class NativeConnection {
     this.#handlers.closed(this.id, {
       bytesReceived,
       bytesSent,
-      durationMs: performance.now() - this.#startedMs,
+      durationMs,
       flag: this.#cut?.flag ?? flag,
       ...(reason === undefined ? {} : { error: reason }),
       ...(headers === undefined ? {} : { responseHeaders: headers }),

@@ -4,21 +4,10 @@
  */
 import { EventEmitter } from 'node:events';
 import { MeshError } from '../../core/errors.ts';
-import type { PoolableSession } from '../../hbone/index.ts';
 import { CLOSE_CAUSE } from './addon.ts';
-import type { EngineThreads, SessionOrder } from './engine-threads.ts';
-
-/** A CONNECT, or whatever else a peer asked, that waits for its answer. */
-export interface IncomingStream {
-  readonly id: number;
-  readonly method: string;
-  readonly authority: string;
-  /** Names and values in turn. */
-  readonly rawHeaders: readonly string[];
-}
+import type { EngineThreads, IncomingStream, SessionEvents } from './engine-threads.ts';
 
 interface Events {
-  goaway: [];
   close: [];
   error: [];
   /** The peer broke HTTP/2; `close` follows. */
@@ -26,55 +15,57 @@ interface Events {
   stream: [IncomingStream];
 }
 
-export class NativeSession extends EventEmitter<Events> implements PoolableSession {
+export class NativeSession extends EventEmitter<Events> {
   readonly thread: number;
   readonly id: number;
   /** The chain that the peer presented and OpenSSL verified, leaf first. Rejects with ERR_TLS. */
   readonly handshake: Promise<readonly Buffer[]>;
   /** Resolves when the peer has said its SETTINGS: it has accepted us. Rejects with ERR_HTTP2. */
   readonly settled: Promise<void>;
-  readonly remoteSettings: { maxConcurrentStreams?: number } = {};
   /** Its peer's certificate has been revoked. */
   isRevoked = false;
   closed = false;
   destroyed = false;
   readonly #threads: EngineThreads;
+  #accepted = false;
+  #failure: Error | undefined;
 
-  /** The thread owns the descriptor from now on. */
-  constructor(threads: EngineThreads, thread: number, order: SessionOrder) {
+  /** The thread knows it, or is about to be told, under this number. */
+  constructor(threads: EngineThreads, thread: number, id: number) {
     super();
     this.#threads = threads;
     this.thread = thread;
-    const { promise, resolve, reject } = Promise.withResolvers<readonly Buffer[]>();
-    this.handshake = promise;
-    promise.catch(() => {});
+    this.id = id;
+    const handshake = Promise.withResolvers<readonly Buffer[]>();
+    this.handshake = handshake.promise;
+    handshake.promise.catch(() => {});
     const settled = Promise.withResolvers<void>();
     this.settled = settled.promise;
     settled.promise.catch(() => {});
-    this.id = threads.openSession(
-      thread,
-      {
-        onHandshake: resolve,
-        onSettings: (maxConcurrentStreams) => {
-          this.remoteSettings.maxConcurrentStreams = maxConcurrentStreams;
-          settled.resolve();
-        },
-        onGoaway: () => this.emit('goaway'),
-        onStream: (id, method, authority, rawHeaders) => this.emit('stream', { id, method, authority, rawHeaders }),
-        onClosed: (reason, cause) => {
-          this.closed = true;
-          this.destroyed = true;
-          reject(new MeshError('ERR_TLS', cause === CLOSE_CAUSE.tls ? `tls error: ${reason}` : reason));
-          settled.reject(new MeshError('ERR_HTTP2', `http2 handshake failed: ${reason}`));
-          if (cause === CLOSE_CAUSE.http2) this.emit('broken', `h2 failed: ${reason}`);
-          this.emit('close');
-        },
+    const isRevoked = () => this.isRevoked;
+    const events: SessionEvents = {
+      get isRevoked() {
+        return isRevoked();
       },
-      order,
-    );
+      failure: (cause, reason) => this.#failureOf(cause, reason),
+      onHandshake: handshake.resolve,
+      onSettings: settled.resolve,
+      onStream: (stream) => this.emit('stream', stream),
+      onClosed: (reason, cause) => {
+        this.closed = true;
+        this.destroyed = true;
+        const failure = this.#failureOf(cause, reason);
+        handshake.reject(failure);
+        settled.reject(failure);
+        if (cause === CLOSE_CAUSE.http2) this.emit('broken', `h2 failed: ${reason}`);
+        this.emit('close');
+      },
+    };
+    threads.watchSession(id, events);
   }
 
   accept(): void {
+    this.#accepted = true;
     this.#threads.acceptSession(this.thread, this.id);
   }
 
@@ -89,5 +80,25 @@ export class NativeSession extends EventEmitter<Events> implements PoolableSessi
     this.closed = true;
     this.destroyed = true;
     this.#threads.closeSession(this.thread, this.id, false);
+  }
+
+  /** Ends it now; `failure` is what those who wait for it are told. */
+  fail(failure: Error): void {
+    this.#failure ??= failure;
+    this.destroy();
+  }
+
+  /** There is no certificate for it. A dial that fails first is what is told. */
+  reject(failure: Error): void {
+    this.#failure ??= failure;
+    this.#threads.useCredentials(this.thread, this.id, null);
+  }
+
+  #failureOf(cause: number, reason: string): Error {
+    if (this.#failure) return this.#failure;
+    if (cause === CLOSE_CAUSE.draining) return new MeshError('ERR_POOL_DRAINING', reason);
+    if (cause === CLOSE_CAUSE.tls) return new MeshError('ERR_TLS', `tls error: ${reason}`);
+    if (!this.#accepted) return new MeshError('ERR_TLS', reason);
+    return new MeshError('ERR_HTTP2', `http2 handshake failed: ${reason}`);
   }
 }

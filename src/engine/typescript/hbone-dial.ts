@@ -8,6 +8,7 @@ import {
   openClientSession,
   openConnectStream,
   presentedChain,
+  type SessionPool,
   StreamRefusedError,
   type TlsContextCache,
 } from '../../hbone/index.ts';
@@ -22,7 +23,7 @@ import { TcpSocket } from './tcp-socket.ts';
 /** A peer may wait 5 s for its workload and 10 s for its application before it answers. */
 const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
 
-type Scope = OwnerScope<ClientHttp2Session>;
+type Scope = OwnerScope<SessionPool<ClientHttp2Session>>;
 
 export interface HboneDialDeps {
   readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;

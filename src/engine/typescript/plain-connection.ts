@@ -1,5 +1,6 @@
 /** Serves one captured connection: asks, opens the next hop, joins. */
 import type { ClientHttp2Session } from 'node:http2';
+import type { SessionPool } from '../../hbone/index.ts';
 import type { Dialer } from '../dialer.ts';
 import { REVOKED, toFailure } from '../failure.ts';
 import type { OwnerScope } from '../owner-scope.ts';
@@ -17,7 +18,7 @@ import type { HboneDial } from './hbone-dial.ts';
 import { join } from './join.ts';
 import { TcpSocket } from './tcp-socket.ts';
 
-type Scope = OwnerScope<ClientHttp2Session>;
+type Scope = OwnerScope<SessionPool<ClientHttp2Session>>;
 
 export interface PlainDeps {
   readonly handlers: EngineHandlers;

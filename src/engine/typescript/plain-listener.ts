@@ -1,6 +1,7 @@
 /** Listens for captured connections of one pod and hands each to `servePlain`. */
 import type { ClientHttp2Session } from 'node:http2';
 import { setSocketOptions } from 'culvert-netns';
+import type { SessionPool } from '../../hbone/index.ts';
 import type { ConnectionSet } from '../connection-set.ts';
 import { acceptedOptions, openListener } from '../listener.ts';
 import type { OwnerScope } from '../owner-scope.ts';
@@ -17,7 +18,7 @@ export interface PlainListenerDeps extends PlainDeps {
 
 export function listenPlain(
   deps: PlainListenerDeps,
-  scope: OwnerScope<ClientHttp2Session>,
+  scope: OwnerScope<SessionPool<ClientHttp2Session>>,
   options: ListenerOptions,
 ): EngineListener {
   const kind = options.kind === 'outbound' ? 'outbound' : 'inbound-plaintext';

@@ -3,7 +3,7 @@
  * See `../port.ts` for the promises.
  */
 import type { ClientHttp2Session } from 'node:http2';
-import { TlsContextCache } from '../../hbone/index.ts';
+import { SessionPool, TlsContextCache } from '../../hbone/index.ts';
 import { Dialer } from '../dialer.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
@@ -15,14 +15,16 @@ import { listenPlain, type PlainListenerDeps } from './plain-listener.ts';
 
 const REPORT_INTERVAL_MS = 1_000;
 
-export class TypescriptEngine extends ScopedEngine<ClientHttp2Session, Connection> {
+export class TypescriptEngine extends ScopedEngine<SessionPool<ClientHttp2Session>, Connection> {
   override readonly name = 'typescript';
   readonly #deps: PlainListenerDeps & HboneListenerDeps;
   readonly #reports: NodeJS.Timeout;
+  readonly #options: EngineOptions;
   #lastId = 0;
 
   constructor(handlers: EngineHandlers, options: EngineOptions) {
     super(options);
+    this.#options = options;
     const { connections, sessions, peers } = this;
     const dialer = new Dialer(options);
     const hbone = new HboneDial({ handlers, options, dialer, contexts: new TlsContextCache(), peers });
@@ -34,7 +36,15 @@ export class TypescriptEngine extends ScopedEngine<ClientHttp2Session, Connectio
     this.#reports.unref();
   }
 
-  protected override listenIn(scope: OwnerScope<ClientHttp2Session>, options: ListenerOptions): EngineListener {
+  protected override makePool(): SessionPool<ClientHttp2Session> {
+    const { maxStreamsPerSession, poolIdleTimeoutMs } = this.#options;
+    return new SessionPool({ maxStreamsPerSession, idleTimeoutMs: poolIdleTimeoutMs });
+  }
+
+  protected override listenIn(
+    scope: OwnerScope<SessionPool<ClientHttp2Session>>,
+    options: ListenerOptions,
+  ): EngineListener {
     return options.kind === 'inbound-hbone'
       ? listenHbone(this.#deps, scope, options)
       : listenPlain(this.#deps, scope, options);

@@ -1,0 +1,28 @@
+// Where a decision sends a connection: plain data, made once and shared by what carries it out.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "address.h"
+
+/** Names and values in turn. */
+using Pairs = std::vector<std::string>;
+
+struct Hop {
+  /** The application, or the peer of an HBONE session. */
+  Address to;
+  /** Plain: the address to show; empty: the kernel's choice. */
+  Address source;
+  /** Plain: written before the client's bytes, and not counted. */
+  std::string preamble;
+  /** Plain, of a CONNECT stream: headers of the 200. HBONE: headers of the CONNECT. */
+  Pairs headers;
+  /** HBONE: sessions are shared under this key; empty for plain. */
+  std::string key;
+  std::string authority;
+
+  bool is_plain() const { return key.empty(); }
+};
+
+using HopPointer = std::shared_ptr<const Hop>;
