@@ -1,7 +1,8 @@
 /**
  * What a pair of engines costs, in one run against direct connections on loopback: bulk by iperf3, keep-alive requests
  * and a connection per request by wrk. Each engine and the application are processes of their own.
- * Usage: `node bench/engine.ts [seconds per figure] [typescript|native] [threads of the native engine]`
+ * Usage: `node bench/engine.ts [seconds per figure] [typescript|native] [threads of the native engine]
+ *   [part of the name of the figures to take]`
  */
 import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,6 +27,7 @@ const SERVER: Identity = { ...CLIENT, serviceAccount: 'server' };
 export async function measureEngines(
   seconds: number,
   engine: NodeOrder['engine'] = { name: 'typescript' },
+  only = '',
 ): Promise<readonly Figure[]> {
   await using children = new Children();
   const authority = await CertificateAuthority.ephemeral({ trustDomain: 'cluster.local', clock: systemClock });
@@ -65,6 +67,7 @@ export async function measureEngines(
     ports: [number, number],
     by: (port: number) => Promise<number>,
   ) => {
+    if (!name.includes(only)) return;
     const direct = await by(ports[0]);
     const before = children.engineCpuUs();
     const mesh = await by(ports[1]);
@@ -195,8 +198,8 @@ function plain({
 }
 
 if (import.meta.main) {
-  const [seconds = 3, name = 'typescript', threads = 1] = process.argv.slice(2);
+  const [seconds = 3, name = 'typescript', threads = 1, only = ''] = process.argv.slice(2);
   if (name !== 'typescript' && name !== 'native') throw new Error(`no engine is named ${name}`);
-  const figures = await measureEngines(Number(seconds), { name, threads: Number(threads) });
+  const figures = await measureEngines(Number(seconds), { name, threads: Number(threads) }, only);
   console.log(formatReport({ date: new Date().toISOString(), kernel: release(), cpus: 0, figures }));
 }
