@@ -161,6 +161,7 @@ const handshakes = test.macro(async (t, identity: Identity | undefined, status: 
     : mesh.authority;
   const svid = identity && (await selfIssuing(authority).fetch(identity, AbortSignal.timeout(5_000)));
   t.is(await ask(peer.netns, to, svid, { authority: `${to.ip}:8080` }), status);
+  if (status === '200') await eventually('the application to be called', () => all.peers.length > 0);
   t.is(all.peers.length, status === '200' ? 1 : 0);
 });
 test('a client without certificate is not heard', handshakes, undefined, 'closed');
@@ -221,6 +222,7 @@ test('what a client claims in headers is not believed', async (t) => {
     traceparent: 'x',
   };
   t.is(await ask(peer.netns, to, svid, { authority: `${server.ip4}:8080`, headers }), '200');
+  await eventually('the application to be called', () => all.peers.length > 0);
   t.deepEqual(all.peers, [peer.ip4]);
   const line = await eventually('log', () => mesh.lines('b', 'connection complete')[0]);
   t.true(
