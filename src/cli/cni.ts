@@ -10,6 +10,7 @@ import {
   Installer,
   IptablesBackend,
   NftablesBackend,
+  PluginLog,
   podUidOf,
   type RedirectBackend,
   type RunCommand,
@@ -47,6 +48,8 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   await using scope = new AsyncDisposableStack();
   const registry = newMetricsRegistry();
   const metrics = agentMetrics(registry);
+  const pluginLog = new PluginLog(config.agent.runDir);
+  metrics.countRefusals(() => pluginLog.failures());
   const ready = { agent: false, installer: false };
   scope.use(await serveMetrics({ host: '::', port: config.metricsPort }, registry));
   scope.use(await serveHealth(config.healthPort, () => ready.agent && ready.installer));

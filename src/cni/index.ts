@@ -3,6 +3,7 @@ export { type AgentMetrics, agentMetrics, type InstallResult } from './agent/age
 export { BackendChoice } from './agent/backend-choice.ts';
 export { DEFAULT_SELECTORS, type EnrolmentRules, parseSelectors } from './agent/enrolment.ts';
 export { type NodeAgent, type NodeAgentConfig, startNodeAgent } from './agent/node-agent.ts';
+export { PluginLog } from './agent/plugin-log.ts';
 export { podUidOf } from './agent/procfs.ts';
 export { Installer, type InstallerOptions, type InstallMode } from './install/index.ts';
 export {

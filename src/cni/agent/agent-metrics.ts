@@ -8,6 +8,8 @@ export interface AgentMetrics {
   installReady(ready: boolean): void;
   installed(result: InstallResult): void;
   pluginAnswered(status: number): void;
+  /** Where refused calls are counted from, by CNI error code; asked at every scrape. */
+  countRefusals(read: () => Promise<ReadonlyMap<string, number>>): void;
   reconciled(type: 'add' | 'update' | 'delete'): void;
   tunnels(count: number): void;
   clearFound(counts: { readonly inbound: number; readonly outbound: number }): void;
@@ -60,6 +62,19 @@ export function agentMetrics(registry: MetricsRegistry): AgentMetrics {
     installReady: (isReady) => ready.set(isReady ? 1 : 0),
     installed: (result) => installs.inc({ result }),
     pluginAnswered: (status) => requests.inc({ response_code: String(status) }),
+    countRefusals(read) {
+      new Counter({
+        name: 'culvert_cni_plugin_refused_calls_total',
+        help: 'CNI calls that the plugin refused, by itself or because the agent did, by CNI error code.',
+        labelNames: ['code'],
+        registers,
+        async collect() {
+          const counts = await read();
+          this.reset();
+          for (const [code, count] of counts) this.inc({ code }, count);
+        },
+      });
+    },
     reconciled: (type) => events.inc({ type }),
     tunnels: (count) => connected.set(count),
     clearFound({ inbound, outbound }) {
