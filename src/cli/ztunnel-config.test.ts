@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import test from 'ava';
 import type { Env } from '../core/config-reader.ts';
 import { type ConfigFiles, parseZtunnelConfig } from './ztunnel-config.ts';
@@ -24,6 +25,12 @@ test('the defaults', (t) => {
   t.like(config.xds, { address: 'https://localhost:15012', roots: { file: './var/run/secrets/istio/root-cert.pem' } });
   t.is(config.xds?.token, undefined);
   t.deepEqual(config.keepalive, { timeMs: 180_000, intervalMs: 180_000, retries: 9 });
+});
+
+test('the drain limit is what the documentation says', (t) => {
+  const text = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  const told = /`CONNECTION_TERMINATION_DEADLINE`.*\| `(\d+)s` \|/.exec(text)?.[1];
+  t.is(Number(told) * 1_000, parse().drainMs);
 });
 
 test('in Kubernetes the control plane has its service name', (t) => {

@@ -2,7 +2,7 @@
 import anyTest, { type TestFn } from 'ava';
 import { readLink, without } from '../../src/cli/demo-evidence.ts';
 import { eventually, SHOP, webServer } from './cluster-fixture.ts';
-import { enrol, killAndHold, loadGoesOn, type MeshFixture, startShop } from './mesh-fixture.ts';
+import { enrol, killAndHold, loadGoesOn, lossesSince, type MeshFixture, startShop } from './mesh-fixture.ts';
 
 const test = anyTest as TestFn<MeshFixture>;
 const DETAILS = 'http://details:9080/details/0';
@@ -26,6 +26,7 @@ test.after.always(async (t) => {
 
 test.serial('without the controller pods go on talking; after its return policies arrive again', async (t) => {
   const { cluster, stage } = t.context;
+  const before = await stage.load();
   const controller = await killAndHold(cluster, 'controller');
   t.teardown(controller.release);
   for (let i = 0; i < 5; i++) t.is(await stage.statusOf('ratings', DETAILS), 200);
@@ -39,6 +40,8 @@ test.serial('without the controller pods go on talking; after its return policie
   );
   await stage.remove('deny-ratings.yaml');
   await eventually('allowed', async () => ((await stage.statusOf('ratings', DETAILS)) === 200 ? true : undefined));
+  await loadGoesOn(stage);
+  t.deepEqual(lossesSince(before, await stage.load()), [], 'whom the policy does not name lost nothing');
 });
 
 test.serial('without the agent connections live and new ones are made; pods wait and join at its return', async (t) => {
@@ -59,7 +62,7 @@ test.serial('without the agent connections live and new ones are made; pods wait
   await loadGoesOn(stage);
   const after = await stage.load();
   t.is(after.ledger.connections, before.ledger.connections, 'the long-lived connection survived');
-  t.is(after.kept.failed + after.fresh.failed + after.ledger.failed, 0, after.failures.join());
+  t.deepEqual(lossesSince(before, after), []);
   await cluster.remove(webServer('late'));
   await eventually('the pod is gone', async () =>
     (await cluster.pods()).some(({ metadata }) => metadata.name.startsWith('late-')) ? undefined : true,

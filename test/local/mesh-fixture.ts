@@ -1,6 +1,6 @@
 /** The book shop with its load on a cluster with a mesh, and components that can be killed and held down. */
 import { rm, writeFile } from 'node:fs/promises';
-import { Stage } from '../../src/cli/demo-stage.ts';
+import { type LoadStats, Stage } from '../../src/cli/demo-stage.ts';
 import { findState, holdFile } from '../../src/local/index.ts';
 import { eventually, type FixtureOptions, startCluster, type TestCluster } from './cluster-fixture.ts';
 
@@ -40,6 +40,15 @@ export async function loadGoesOn(stage: Stage): Promise<void> {
     const { kept, fresh, ledger } = await stage.load();
     return kept.ok > before.kept.ok && fresh.ok > before.fresh.ok && ledger.ok > before.ledger.ok ? true : undefined;
   });
+}
+
+/** What the load lost between two looks, in its own words. It keeps some; what it no longer has is counted. */
+export function lossesSince(before: LoadStats, after: LoadStats): readonly string[] {
+  const failed = ({ kept, fresh, ledger }: LoadStats): number => kept.failed + fresh.failed + ledger.failed;
+  const lost = failed(after) - failed(before);
+  if (lost === 0) return [];
+  const told = after.failures.slice(-lost);
+  return told.length === lost ? told : [`${lost - told.length} more`, ...told];
 }
 
 /** kill -9, and no restart until the answer is disposed of. */

@@ -1,6 +1,7 @@
 /** Whole tunnels in real namespaces: what applications and the wire see. */
 import { randomBytes } from 'node:crypto';
 import test from 'ava';
+import { parseZtunnelConfig } from '../../src/cli/ztunnel-config.ts';
 import { memberOf, policy, service, vip } from '../support/mesh-objects.ts';
 import { call, connectApp, eventually, exchange, serveEcho } from './apps.ts';
 import { Mesh } from './mesh.ts';
@@ -208,6 +209,26 @@ test('after a delete the listeners are closed, open connections go on and end at
   await eventually('the drain limit ends it', () => open.readableEnded || open.destroyed);
   await eventually('log', () => mesh.lines('b', 'connection closed due to connection drain')[0]);
   open.destroy();
+});
+
+test('with the default limit a connection outlives the start of its pod’s drain and ends in its own time', async (t) => {
+  const { drainMs } = parseZtunnelConfig({}, { exists: () => false, meshConfig: undefined });
+  await using mesh = await Mesh.start({ drainMs });
+  mesh.update(serverService);
+  const client = await mesh.pod('client');
+  const server = await mesh.pod('server', { node: 'b', fields: asEndpoint });
+  using _echo = serveEcho(server.netns);
+  const open = await connectApp(client.netns, VIP);
+  t.is(await exchange(open, 'before'), 'before');
+  mesh.node('b').tunnel.pods.delete(server.uid);
+  for (const word of ['one', 'two', 'three']) t.is(await exchange(open, word), word);
+  open.end();
+  await eventually('both ends said their end', () => open.readableEnded);
+  await eventually(
+    'the server’s side has ended',
+    () => mesh.lines('b', 'connection complete', 'direction="inbound"')[0],
+  );
+  t.is(mesh.lines('b', 'connection closed due to connection drain').length, 0);
 });
 
 test('a pod that is added again after a delete is served', async (t) => {
