@@ -417,3 +417,58 @@ test('a client that asks for an address in a block is woken when the service has
   await demanded.done;
   t.deepEqual(applied, ['ns/wide', '-/10.5.3.7']);
 });
+
+test('wherever a stream breaks, no address lists a policy that the subscriber does not have', async (t) => {
+  const store = await ResourceStore.create();
+  const step = fc.constantFrom('list', 'unlist', 'send', 'answer-policies', 'answer-addresses');
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
+      store.replaceAll(ADDRESS_TYPE, [{ name: 'server', bytes: Buffer.from('0 plain') }]);
+      store.replaceAll(AUTHORIZATION_TYPE, []);
+      store.commit();
+      let nonces = 0;
+      using session = new DeltaSession(store, node, { newNonce: () => `n${nonces++}`, onPending: () => {} });
+      const unanswered = new Map<string, DeltaResponse>();
+      let known = false;
+      let listed = false;
+      const send = (): void => {
+        for (let response = session.next(); response; response = session.next()) {
+          const got = decodeDeltaResponse(encodeDeltaResponse(response));
+          unanswered.set(got.typeUrl, got);
+          if (got.typeUrl === AUTHORIZATION_TYPE)
+            known = got.resources.length > 0 || (known && got.removed.length === 0);
+          for (const { bytes } of got.typeUrl === ADDRESS_TYPE ? got.resources : [])
+            listed = Buffer.from(bytes).toString().endsWith('listed');
+          t.true(known || !listed);
+        }
+      };
+      const answer = (typeUrl: string): void => {
+        const response = unanswered.get(typeUrl);
+        unanswered.delete(typeUrl);
+        if (response) session.receive(ack(response));
+      };
+      for (const typeUrl of [ADDRESS_TYPE, AUTHORIZATION_TYPE]) session.receive(request({ typeUrl }));
+      send();
+      for (const [edit, name] of steps.entries()) {
+        if (name === 'send') send();
+        else if (name === 'answer-policies') answer(AUTHORIZATION_TYPE);
+        else if (name === 'answer-addresses') answer(ADDRESS_TYPE);
+        else {
+          const isListed = name === 'list';
+          store.set(ADDRESS_TYPE, { name: 'server', bytes: Buffer.from(`${edit} ${isListed ? 'listed' : 'plain'}`) });
+          if (isListed) store.set(AUTHORIZATION_TYPE, { name: 'p', bytes: Buffer.from(String(edit)) });
+          else store.delete(AUTHORIZATION_TYPE, 'p');
+          store.commit();
+        }
+      }
+      // nothing is held for ever
+      const isListed = store.find(AUTHORIZATION_TYPE, 'p') !== undefined;
+      for (let turn = 0; turn < 6; turn++) {
+        send();
+        answer(AUTHORIZATION_TYPE);
+        answer(ADDRESS_TYPE);
+      }
+      t.deepEqual([known, listed], [isListed, isListed]);
+    }),
+  );
+});

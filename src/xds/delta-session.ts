@@ -8,7 +8,8 @@
  *  - A request whose nonce is not the last one sent is ignored.
  *  - An address asked for that only a block of a service covers is answered with that service and, under the asked name,
  *    as removed: there is no resource of that name, and its asker waits for the name.
- *  - Policies leave after the addresses that may still list them.
+ *  - Policies leave after the addresses that may still list them, and addresses that may list new policies leave after
+ *    these: wherever a stream breaks, the subscriber knows every policy that is listed.
  *  - Resources of a gateway are sent to replicas of that gateway only, whatever a subscriber asks for.
  * Source: Envoy delta xDS protocol; details as in Istio's control plane.
  */
@@ -86,7 +87,7 @@ export class DeltaSession implements Disposable {
     const others = [...this.#types.keys()].filter((typeUrl) => !SEND_ORDER.includes(typeUrl));
     for (const typeUrl of [...SEND_ORDER, ...others]) {
       const state = this.#types.get(typeUrl);
-      if (!state || state.unanswered) continue;
+      if (!state || state.unanswered || (typeUrl === ADDRESS_TYPE && this.#hasNewPolicies())) continue;
       const names = this.#sendable(state);
       if (names.size > 0 || state.owesAnswer) return this.#response(state, names);
     }
@@ -229,6 +230,14 @@ export class DeltaSession implements Disposable {
   #asksFor(typeUrl: string, asked: ReadonlySet<string>, service: string): boolean {
     if (asked.has(service)) return true;
     return this.#store.find(typeUrl, service)?.aliases.some((alias) => asked.has(alias)) ?? false;
+  }
+
+  /** Policies that are to be sent and cannot be yet, because the response before is unanswered. */
+  #hasNewPolicies(): boolean {
+    const policies = this.#types.get(AUTHORIZATION_TYPE);
+    if (!policies?.unanswered) return false; // else they are sent first, or have been
+    for (const name of policies.pending) if (this.#store.find(AUTHORIZATION_TYPE, name)) return true;
+    return false;
   }
 
   #sendable(state: TypeState): ReadonlySet<string> {
