@@ -42,18 +42,20 @@ function openedInClear({ opened, other }: LinkEvidence): readonly string[] {
   return [...opened].filter((connection) => other.has(connection));
 }
 
-/** Starts a command in a new pod on node1 that calls the details service without a pause from its first moment. */
-const EAGER = `
+/** A pod on node1 that calls the details service without a pause from its first moment. */
+const eager = (labels: string) => `
 apiVersion: v1
 kind: Pod
-metadata: {name: eager, namespace: shop, labels: {app: eager}}
+metadata: {name: eager, namespace: shop, labels: {${labels}}}
 spec:
   nodeName: node1
   terminationGracePeriodSeconds: 0
   containers:
     - name: c
-      command: [sh, -c, 'while :; do curl -s -o /dev/null -m 2 http://details.bookinfo:9080/details/0; sleep 0.02; done']
+      command: [sh, -c, 'while :; do curl -s -o /dev/null -m 2 ${DETAILS_FROM_SHOP}; sleep 0.02; done']
 `;
+const MESHED = eager('istio.io/dataplane-mode: ambient');
+const PLAIN = eager('app: eager');
 
 test.before(async (t) => {
   t.timeout(180_000);
@@ -136,11 +138,10 @@ test.serial(
     const random = randomOf(t);
     await enrol(stage);
     await cluster.apply(SHOP);
-    await cluster.label('shop', { 'istio.io/dataplane-mode': 'ambient' });
     for (let round = 0; round < ROUNDS; round++) {
       const seen = readLink(
         await captureLink(cluster.plan, async () => {
-          await cluster.apply(EAGER);
+          await cluster.apply(MESHED);
           await pause((random() * MOMENT_MAX_MS) / 2);
           const agent = await killAndHold(cluster, 'cni/node1');
           await pause(random() * MOMENT_MAX_MS);
@@ -157,7 +158,7 @@ test.serial(
       );
       t.deepEqual(openedInClear(seen), [], `round ${round}`);
       t.true(seen.hbone.size > 0, 'control: the capture sees the load');
-      await cluster.remove(EAGER);
+      await cluster.remove(MESHED);
       await eventually('the pod is gone', async () =>
         (await cluster.pods()).some(({ metadata }) => metadata.name === 'eager') ? undefined : true,
       );
@@ -167,13 +168,12 @@ test.serial(
 
 test.serial('control: a pod outside of the mesh that calls as eagerly is seen in clear', async (t) => {
   const { cluster, stage } = t.context;
-  await cluster.label('shop', { 'istio.io/dataplane-mode': undefined });
-  await cluster.apply(EAGER);
+  await cluster.apply(PLAIN);
   await cluster.readyPod('eager');
   await eventually('clear text', async () => {
     return openedInClear(readLink(await stage.capture(500))).length > 0 ? true : undefined;
   });
-  await cluster.remove(EAGER);
+  await cluster.remove(PLAIN);
   t.pass();
 });
 
