@@ -43,10 +43,10 @@ function openedInClear({ opened, other }: LinkEvidence): readonly string[] {
 }
 
 /** A pod on node1 that calls the details service without a pause from its first moment. */
-const eager = (labels: string) => `
+const eager = (name: string, labels: string) => `
 apiVersion: v1
 kind: Pod
-metadata: {name: eager, namespace: shop, labels: {${labels}}}
+metadata: {name: ${name}, namespace: shop, labels: {${labels}}}
 spec:
   nodeName: node1
   terminationGracePeriodSeconds: 0
@@ -54,8 +54,6 @@ spec:
     - name: c
       command: [sh, -c, 'while :; do curl -s -o /dev/null -m 2 ${DETAILS_FROM_SHOP}; sleep 0.02; done']
 `;
-const MESHED = eager('istio.io/dataplane-mode: ambient');
-const PLAIN = eager('app: eager');
 
 test.before(async (t) => {
   t.timeout(180_000);
@@ -139,16 +137,18 @@ test.serial(
     await enrol(stage);
     await cluster.apply(SHOP);
     for (let round = 0; round < ROUNDS; round++) {
+      const name = `eager-${round}`;
+      const manifest = eager(name, 'istio.io/dataplane-mode: ambient');
       const seen = readLink(
         await captureLink(cluster.plan, async () => {
-          await cluster.apply(MESHED);
+          await cluster.apply(manifest);
           await pause((random() * MOMENT_MAX_MS) / 2);
           const agent = await killAndHold(cluster, 'cni/node1');
           await pause(random() * MOMENT_MAX_MS);
           await agent.release();
-          const pod = await cluster.readyPod('eager');
+          const pod = await cluster.readyPod(name);
           t.is(pod.metadata.annotations?.['ambient.istio.io/redirection'], 'enabled');
-          const status = async () => (await cluster.exec('eager', 'curl', '-s', '-m', '5', DETAILS_FROM_SHOP)).code;
+          const status = async () => (await cluster.exec(name, 'curl', '-s', '-m', '5', DETAILS_FROM_SHOP)).code;
           await eventually(
             'the pod may call',
             async () => ((await status()) === 0 ? true : undefined),
@@ -158,9 +158,9 @@ test.serial(
       );
       t.deepEqual(openedInClear(seen), [], `round ${round}`);
       t.true(seen.hbone.size > 0, 'control: the capture sees the load');
-      await cluster.remove(MESHED);
+      await cluster.remove(manifest);
       await eventually('the pod is gone', async () =>
-        (await cluster.pods()).some(({ metadata }) => metadata.name === 'eager') ? undefined : true,
+        (await cluster.pods()).some(({ metadata }) => metadata.name === name) ? undefined : true,
       );
     }
   },
@@ -168,12 +168,13 @@ test.serial(
 
 test.serial('control: a pod outside of the mesh that calls as eagerly is seen in clear', async (t) => {
   const { cluster, stage } = t.context;
-  await cluster.apply(PLAIN);
-  await cluster.readyPod('eager');
+  const plain = eager('eager-plain', 'app: eager');
+  await cluster.apply(plain);
+  await cluster.readyPod('eager-plain');
   await eventually('clear text', async () => {
     return openedInClear(readLink(await stage.capture(500))).length > 0 ? true : undefined;
   });
-  await cluster.remove(PLAIN);
+  await cluster.remove(plain);
   t.pass();
 });
 
