@@ -10,6 +10,7 @@
  *  - Every connection that was announced by `opened` ends in exactly one `closed`.
  *  - Decisions are plain data, so that an engine may live on other threads or in another language.
  */
+import type { Duplex } from 'node:stream';
 import type { Netns } from 'culvert-netns';
 import type { IpPort } from '../model/address.ts';
 import type { Identity } from '../model/identity.ts';
@@ -149,6 +150,16 @@ export interface ForwardDoubleHbone {
 export type OutboundDecision = Refusal | ForwardPlain | ForwardHbone | ForwardDoubleHbone;
 export type InboundDecision = Refusal | ForwardPlain;
 
+/** The stream is answered 200 and handed over as bytes, by `terminated`: what is in it is for us. */
+export interface Terminate {
+  readonly action: 'terminate';
+}
+
+export type InboundHboneDecision = InboundDecision | Terminate;
+
+/** A tunnel to be opened on our own account, from the namespace and the pool of `owner`. */
+export type OriginateRequest = Pick<ForwardHbone, 'session' | 'connect'> & { readonly owner: string };
+
 export interface ConnectionOutcome {
   /** Bytes from the client to the server. */
   readonly bytesReceived: number;
@@ -175,7 +186,9 @@ export interface HandshakeFailure {
 export interface EngineHandlers {
   decideOutbound(connection: PlainConnection, signal: AbortSignal): Promise<OutboundDecision>;
   decideInboundPlain(connection: PlainConnection, signal: AbortSignal): Promise<InboundDecision>;
-  decideInboundHbone(stream: HboneStream, signal: AbortSignal): Promise<InboundDecision>;
+  decideInboundHbone(stream: HboneStream, signal: AbortSignal): Promise<InboundHboneDecision>;
+  /** A stream that was to be terminated. The receiver owns `bytes`; its close ends the connection. */
+  terminated?(id: ConnectionId, bytes: Duplex): void;
   /** Identity that an `inbound-hbone` listener's owner presents. Rejects when the workload is unknown. */
   serverIdentity(owner: string, signal: AbortSignal): Promise<Identity>;
   /** A currently valid certificate for a local identity. Rejects with ERR_IDENTITY. */
@@ -231,6 +244,12 @@ export interface Engine extends AsyncDisposable {
   readonly name: EngineName;
   /** Listens; rejects with ERR_SYSTEM (port taken, namespace gone). */
   listen(options: ListenerOptions): Promise<EngineListener>;
+  /**
+   * Opens one CONNECT stream on a pooled session; the caller owns it. Absent in engines that cannot. Rejects as a dial
+   * does (ERR_DIAL, ERR_HBONE_STATUS, ERR_TLS, ERR_PEER_IDENTITY, ...). An owner
+   * that does not listen has a pool too: drain it after those whose connections need it.
+   */
+  originate?(request: OriginateRequest, signal: AbortSignal): Promise<Duplex>;
   /** Ends one connection now; its `closed` has this flag and error. Unknown ids are ignored. */
   cut(id: ConnectionId, flag: ResponseFlag, error: string): void;
   /** Forgets the TLS contexts of an identity whose certificate was replaced; open sessions go on. */

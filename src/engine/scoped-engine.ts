@@ -47,13 +47,17 @@ export abstract class ScopedEngine<P extends ScopePool, C extends OpenConnection
   protected abstract release(): void;
 
   async listen(options: ListenerOptions): Promise<EngineListener> {
+    return this.listenIn(this.scopeOf(options.owner, options.netns), options);
+  }
+
+  /** The scope of an owner, made at its first use; without `netns` in the process' own namespace. */
+  protected scopeOf(owner: string, netns?: Netns): OwnerScope<P> {
     if (this.#draining) throw new MeshError('ERR_ABORTED', 'the engine is draining');
-    let scope = this.#scopes.get(options.owner);
-    if (!scope) {
-      scope = new OwnerScope(options.owner, options.netns, (netns) => this.makePool(netns));
-      this.#scopes.set(options.owner, scope);
-    }
-    return this.listenIn(scope, options);
+    const known = this.#scopes.get(owner);
+    if (known) return known;
+    const scope = new OwnerScope(owner, netns, (namespace) => this.makePool(namespace));
+    this.#scopes.set(owner, scope);
+    return scope;
   }
 
   cut(id: ConnectionId, flag: ResponseFlag, error: string): void {

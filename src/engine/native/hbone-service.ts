@@ -2,6 +2,7 @@
  * HBONE sessions that peers open to one pod, and their streams. A session's peer is verified before any of its streams
  * is looked at: the chain by OpenSSL, then the identity and the revocation lists here.
  */
+import { MeshError } from '../../core/errors.ts';
 import { checkClient, checkRevocation } from '../../hbone/index.ts';
 import type { Identity } from '../../model/identity.ts';
 import { readHeaders } from '../connect-headers.ts';
@@ -132,6 +133,8 @@ async function serveStream(
       connection.end('-', { error: decision.reason });
       return;
     }
+    if (decision.action === 'terminate')
+      throw new MeshError('ERR_UNSUPPORTED', 'this engine does not terminate tunnels');
     connection.opened();
     threads.forward(thread, id, decision);
   } catch (error) {

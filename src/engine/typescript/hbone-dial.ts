@@ -1,6 +1,6 @@
 /** The client side of the engine: pooled sessions to a peer, streams on them, and tunnels inside tunnels. */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { errorMessage, MeshError } from '../../core/errors.ts';
 import {
   type ClientSession,
@@ -19,6 +19,7 @@ import type { PeerWatch } from '../peer-watch.ts';
 import type { EngineHandlers, EngineOptions, ForwardDoubleHbone, ForwardHbone, HboneSessionKey } from '../port.ts';
 import { poolKey, sessionDialError } from '../session-key.ts';
 import { TcpSocket } from './tcp-socket.ts';
+import { TunnelDuplex } from './tunnel-duplex.ts';
 
 /** A peer may wait 5 s for its workload and 10 s for its application before it answers. */
 const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
@@ -83,7 +84,11 @@ export class HboneDial {
     const outer = await this.open(scope, decision, signal);
     let inner: ClientSession | undefined;
     try {
-      inner = await this.#openSession(thinDuplex(outer.stream), decision.session, decision.innerExpectedIdentities);
+      inner = await this.#openSession(
+        new TunnelDuplex(outer.stream),
+        decision.session,
+        decision.innerExpectedIdentities,
+      );
       const { session } = inner;
       const { stream, headers } = await openConnectStream(session, decision.innerConnect, {
         timeoutMs: CONNECT_ANSWER_TIMEOUT_MS,
@@ -148,30 +153,4 @@ export class HboneDial {
       throw error instanceof MeshError ? error : new MeshError('ERR_IDENTITY', errorMessage(error), { cause: error });
     }
   }
-}
-
-/** TLS cannot run on an HTTP/2 stream itself; it can on a plain duplex around one. */
-function thinDuplex(stream: ClientHttp2Stream): Duplex {
-  const duplex = new Duplex({
-    allowHalfOpen: true,
-    read: () => {
-      stream.resume();
-    },
-    write: (chunk, _encoding, done) => {
-      stream.write(chunk, done);
-    },
-    final: (done) => {
-      stream.end(done);
-    },
-    destroy: (error, done) => {
-      stream.close(error ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_NO_ERROR);
-      done(error);
-    },
-  });
-  stream.on('data', (chunk: Buffer) => {
-    if (!duplex.push(chunk)) stream.pause();
-  });
-  stream.once('end', () => duplex.push(null));
-  stream.once('close', () => duplex.destroy());
-  return duplex;
 }

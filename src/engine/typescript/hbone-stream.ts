@@ -8,6 +8,7 @@ import type { Connection } from './connection.ts';
 import { join } from './join.ts';
 import { finish } from './plain-connection.ts';
 import { TcpSocket } from './tcp-socket.ts';
+import { TunnelDuplex } from './tunnel-duplex.ts';
 
 /** The application could not be reached. */
 const UNAVAILABLE = 503;
@@ -38,12 +39,33 @@ export async function serveStream(
       return;
     }
     connection.opened();
+    if (decision.action === 'terminate') {
+      await terminate(deps, { connection, stream });
+      return;
+    }
     await forward(deps, scope, { connection, stream, decision });
   } catch (error) {
     answer(stream, UNAVAILABLE);
     const { flag, error: text } = toFailure(error);
     connection.end(flag, text);
   }
+}
+
+/** The one who decided takes the bytes; the connection ends with the stream. */
+function terminate(
+  { handlers }: StreamDeps,
+  { connection, stream }: { readonly connection: Connection; readonly stream: ServerHttp2Stream },
+): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      connection.end('-');
+      resolve();
+    };
+    if (stream.destroyed) return end();
+    stream.once('close', end);
+    stream.respond({ ':status': 200 }, { sendDate: false } as object);
+    handlers.terminated?.(connection.id, new TunnelDuplex(stream));
+  });
 }
 
 async function forward(

@@ -3,15 +3,17 @@
  * See `../port.ts` for the promises.
  */
 import type { ClientHttp2Session } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { SessionPool, TlsContextCache } from '../../hbone/index.ts';
 import { Dialer } from '../dialer.ts';
 import type { OwnerScope } from '../owner-scope.ts';
-import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
+import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions, OriginateRequest } from '../port.ts';
 import { ScopedEngine } from '../scoped-engine.ts';
 import type { Connection } from './connection.ts';
 import { HboneDial } from './hbone-dial.ts';
 import { type HboneListenerDeps, listenHbone } from './hbone-listener.ts';
 import { listenPlain, type PlainListenerDeps } from './plain-listener.ts';
+import { TunnelDuplex } from './tunnel-duplex.ts';
 
 const REPORT_INTERVAL_MS = 1_000;
 
@@ -48,6 +50,11 @@ export class TypescriptEngine extends ScopedEngine<SessionPool<ClientHttp2Sessio
     return options.kind === 'inbound-hbone'
       ? listenHbone(this.#deps, scope, options)
       : listenPlain(this.#deps, scope, options);
+  }
+
+  async originate({ owner, session, connect }: OriginateRequest, signal: AbortSignal): Promise<Duplex> {
+    const { stream } = await this.#deps.hbone.open(this.scopeOf(owner), { session, connect }, signal);
+    return new TunnelDuplex(stream);
   }
 
   protected override bufferedBytes(): number {
