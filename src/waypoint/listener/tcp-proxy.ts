@@ -1,0 +1,93 @@
+/** Connections whose bytes are not looked into: to a backend of the matching route, else to the service itself. */
+import type { Duplex } from 'node:stream';
+import { errorMessage } from '../../core/errors.ts';
+import { compileRange, parseIp, rangeContains } from '../../model/ip.ts';
+import type { L4Route, WeightedBackend } from '../../model/l7/index.ts';
+import { toBackend } from '../../model/l7/index.ts';
+import { joinStreams } from '../http/join-streams.ts';
+import { hostFit } from '../match/route-table.ts';
+import { pickBackend, type RouterDeps } from '../router.ts';
+import type { CompiledPort } from '../state/compiled-service.ts';
+import type { TunnelContext } from './tunnel-context.ts';
+
+export interface ConnectionEnd {
+  readonly flag: string;
+  readonly details: string;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly cluster: string;
+}
+
+export interface TcpRequest {
+  readonly context: TunnelContext;
+  readonly port: CompiledPort;
+  /** Of a ClientHello; undefined for what is no TLS. */
+  readonly serverName: string | undefined;
+}
+
+/** Owns the stream. Resolves when both sides are closed. Never rejects. */
+export async function proxyTcp(stream: Duplex, request: TcpRequest, deps: RouterDeps): Promise<ConnectionEnd> {
+  stream.on('error', () => {}); // seen by its close
+  const nothing = { bytesReceived: 0, bytesSent: 0, cluster: '' };
+  const backend = chooseBackend(request, deps.random);
+  const refuse = (flag: string, details: string): ConnectionEnd => {
+    stream.destroy();
+    return { flag, details, ...nothing };
+  };
+  if (backend?.failStatus !== 0) return refuse('NC', 'cluster_not_found');
+  const cluster = deps.findCluster(backend.cluster);
+  const set = cluster?.find(backend.port, backend.subset);
+  if (!cluster || !set) return refuse('NC', 'cluster_not_found');
+  const endpoint = cluster.pick(set);
+  const port = endpoint?.targetPort(backend.port);
+  if (!endpoint || port === undefined) return refuse('UH', 'no_healthy_upstream');
+  const abort = new AbortController();
+  const onGone = (): void => abort.abort();
+  stream.once('close', onGone);
+  endpoint.active += 1;
+  try {
+    const pool = set.policy.connectionPool;
+    const upstream = await endpoint.dial({ cluster: set.cluster, port, protocol: 'HTTP1', pool }, abort.signal);
+    stream.off('close', onGone);
+    const bytes = await new Promise<{ sent: number; received: number }>((resolve) =>
+      joinStreams(stream, upstream, resolve),
+    );
+    return {
+      flag: '',
+      details: '',
+      bytesReceived: bytes.sent,
+      bytesSent: bytes.received,
+      cluster: backend.cluster,
+    };
+  } catch (error) {
+    return refuse('UF', `remote_connection_failure|${errorMessage(error)}`);
+  } finally {
+    endpoint.active -= 1;
+  }
+}
+
+function chooseBackend(request: TcpRequest, random: () => number): WeightedBackend | undefined {
+  const { port } = request;
+  const route = port.port.l4Routes.find((one) => isFor(one, request));
+  if (route) return pickBackend(route.backends, random);
+  const { namespace, hostname } = port.service;
+  return toBackend({ cluster: `${namespace}/${hostname}`, port: port.port.port });
+}
+
+function isFor(route: L4Route, { context, serverName }: TcpRequest): boolean {
+  const { sniHosts, clientNamespaces, sources, destinations } = route;
+  const { client } = context;
+  if (sniHosts.length > 0 && !sniHosts.some((host) => hostFit(host, serverName ?? '') > 0)) return false;
+  if (clientNamespaces.length > 0 && !clientNamespaces.includes(client.identity.namespace)) return false;
+  return isWithin(sources, client.ip) && isWithin(destinations, client.destinationIp);
+}
+
+function isWithin(ranges: L4Route['sources'], ip: string): boolean {
+  if (ranges.length === 0) return true;
+  const parsed = parseIp(ip);
+  if (!parsed) return false;
+  return ranges.some((range) => {
+    const compiled = compileRange(range);
+    return compiled !== undefined && rangeContains(compiled, parsed);
+  });
+}

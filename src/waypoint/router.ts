@@ -1,0 +1,314 @@
+/**
+ * Sends an exchange on: chooses the backend, the endpoint, tries again where that is allowed, and streams the answer back.
+ *
+ * Invariants
+ *  - Once a byte of an answer was sent to the client there is no further try; what breaks then is told as broken.
+ *  - A client that is gone ends what was done for it.
+ *  - Every exchange ends in exactly one `done`.
+ */
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../core/clock.ts';
+import type { HttpRoute, RetryPolicy, TrafficPolicy, WeightedBackend } from '../model/l7/index.ts';
+import { modifyHeaders } from './filters/header-modifiers.ts';
+import type { Exchange } from './http/exchange.ts';
+import type { HeaderList } from './http/header-list.ts';
+import { hasHopByHop, removeHopByHop } from './http/hop-by-hop.ts';
+import { joinStreams } from './http/join-streams.ts';
+import { CLUSTER_NOT_FOUND, NO_HEALTHY_UPSTREAM, REQUEST_TIMEOUT, type Reply, upstreamFailed } from './http/reply.ts';
+import type { ClusterRuntime, EndpointSet } from './upstream/cluster-runtime.ts';
+import type { EndpointRuntime, UpstreamProtocol } from './upstream/endpoint-runtime.ts';
+import type { RawCallHandler } from './upstream/http1-raw-call.ts';
+import { ReplayBody } from './upstream/replay-body.ts';
+import { backoffMs, DEFAULT_RETRY, isRetriable, type TryOutcome } from './upstream/retry.ts';
+import type { UpstreamCall, UpstreamError } from './upstream/upstream-call.ts';
+
+export interface RouterDeps {
+  readonly findCluster: (key: string) => ClusterRuntime | undefined;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
+/** How an answer goes back; the shell around the filters. */
+export interface AnswerSink {
+  /** The head of the endpoint's answer: filters run, then it is sent. */
+  head(status: number, headers: HeaderList, end: boolean): void;
+  reply(reply: Reply): void;
+  /** All is sent, or broken. */
+  done(): void;
+}
+
+/** Starts; the sink hears the rest. `exchange.route` forwards. */
+export function forward(exchange: Exchange, route: HttpRoute, { deps, sink }: { deps: RouterDeps; sink: AnswerSink }) {
+  if (route.action.kind !== 'FORWARD') return sink.reply(CLUSTER_NOT_FOUND);
+  const backend = pickBackend(route.action.backends, deps.random);
+  if (!backend) return sink.reply({ status: 500, body: '', flag: 'NC', details: 'cluster_not_found' });
+  if (backend.failStatus !== 0) {
+    return sink.reply({ status: backend.failStatus, body: '', flag: 'NC', details: 'cluster_not_found' });
+  }
+  const cluster = deps.findCluster(backend.cluster);
+  const set = cluster?.find(backend.port, backend.subset);
+  exchange.cluster = backend.cluster;
+  exchange.clusterPort = backend.port;
+  exchange.subset = backend.subset;
+  if (!cluster || !set) return sink.reply(CLUSTER_NOT_FOUND);
+  new Forwarding(exchange, { route, backend, cluster, set }, { deps, sink }).start();
+}
+
+export function pickBackend(backends: readonly WeightedBackend[], random: () => number): WeightedBackend | undefined {
+  if (backends.length === 1) return backends[0]?.weight === 0 ? undefined : backends[0];
+  let total = 0;
+  for (const { weight } of backends) total += weight;
+  let rest = random() * total;
+  for (const backend of backends) {
+    rest -= backend.weight;
+    if (rest < 0) return backend;
+  }
+  return undefined;
+}
+
+interface Destination {
+  readonly route: HttpRoute;
+  readonly backend: WeightedBackend;
+  readonly cluster: ClusterRuntime;
+  readonly set: EndpointSet;
+}
+
+/** One request on its way to endpoints of one cluster. */
+class Forwarding implements RawCallHandler {
+  readonly #exchange: Exchange;
+  readonly #destination: Destination;
+  readonly #deps: RouterDeps;
+  readonly #sink: AnswerSink;
+  readonly #retry: RetryPolicy;
+  readonly #body: ReplayBody | undefined;
+  readonly #isUpgrade: boolean;
+  readonly #tried = new Set<EndpointRuntime>();
+  #endpoint: EndpointRuntime | undefined;
+  #call: UpstreamCall | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #tryTimer: NodeJS.Timeout | undefined;
+  #backoff: NodeJS.Timeout | undefined;
+  #answering = false;
+  #over = false;
+
+  constructor(exchange: Exchange, destination: Destination, { deps, sink }: { deps: RouterDeps; sink: AnswerSink }) {
+    this.#exchange = exchange;
+    this.#destination = destination;
+    this.#deps = deps;
+    this.#sink = sink;
+    this.#retry = destination.route.retry ?? DEFAULT_RETRY;
+    const { downstream } = exchange;
+    this.#body = downstream.body && new ReplayBody(downstream.body);
+    this.#isUpgrade = exchange.headers.has('upgrade') && downstream.protocol === 'HTTP/1.1';
+  }
+
+  start(): void {
+    const { route, backend } = this.#destination;
+    const { downstream, headers } = this.#exchange;
+    removeHopByHop(headers, this.#isUpgrade);
+    modifyHeaders(headers, backend.requestHeaders);
+    if (route.timeoutMs > 0) this.#timer = setTimeout(() => this.#timedOut(), route.timeoutMs);
+    downstream.onAbort(() => this.#clientGone());
+    downstream.onDrain(() => this.#call?.resume());
+    this.#try();
+  }
+
+  onContinue(): void {
+    if (!this.#over) this.#exchange.downstream.sendContinue();
+  }
+
+  onInterim(status: number, headers: HeaderList): void {
+    if (!this.#over && status !== 101) this.#exchange.downstream.sendInterim(status, headers);
+  }
+
+  onHead(status: number, headers: HeaderList): void {
+    if (this.#over) return;
+    clearTimeout(this.#tryTimer);
+    const grpcStatus = headers.get('grpc-status');
+    if (this.#mayRetry({ kind: 'status', status, grpcStatus })) {
+      this.#call?.abort();
+      this.#again();
+      return;
+    }
+    this.#answering = true;
+    this.#body?.commit();
+    this.#exchange.respondedMs = this.#deps.clock.monotonicMs();
+    if (hasHopByHop(headers)) removeHopByHop(headers, false);
+    modifyHeaders(headers, this.#destination.backend.responseHeaders);
+    this.#exchange.grpcStatus = grpcStatus;
+    this.#sink.head(status, headers, false);
+  }
+
+  onData(chunk: Uint8Array): boolean {
+    if (this.#over) return true;
+    this.#exchange.bytesSent += chunk.length;
+    return this.#exchange.downstream.write(chunk);
+  }
+
+  onEnd(trailers: HeaderList | undefined): void {
+    if (this.#over) return;
+    const grpcStatus = trailers?.get('grpc-status');
+    if (grpcStatus !== undefined) this.#exchange.grpcStatus = grpcStatus;
+    this.#exchange.responseTrailers = trailers;
+    this.#exchange.downstream.end(trailers);
+    this.#finish();
+  }
+
+  onError(error: UpstreamError): void {
+    if (this.#over) return;
+    clearTimeout(this.#tryTimer);
+    if (this.#answering) {
+      this.#exchange.flag = error.failure === 'remote_reset' ? 'UR' : 'UC';
+      this.#exchange.details = `upstream_reset_after_response_started{${error.failure}}`;
+      this.#exchange.downstream.reset();
+      this.#finish();
+      return;
+    }
+    const replayable = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'].includes(this.#exchange.method);
+    if (this.#mayRetry({ kind: 'error', error, replayable })) this.#again();
+    else this.#reply(upstreamFailed(error.failure, error.message));
+  }
+
+  onUpgrade(status: number, headers: HeaderList, stream: Duplex, first: Buffer): void {
+    if (this.#over) return void stream.destroy();
+    const { downstream } = this.#exchange;
+    this.#answering = true;
+    removeHopByHop(headers, true);
+    this.#exchange.respondedMs = this.#deps.clock.monotonicMs();
+    this.#sink.head(status, headers, false);
+    clearTimeout(this.#timer);
+    const client = downstream.upgraded?.();
+    if (!client) {
+      stream.destroy();
+      this.#finish();
+      return;
+    }
+    if (first.length > 0) client.write(first);
+    joinStreams(client, stream, () => this.#finish());
+  }
+
+  #try(): void {
+    const { cluster, set, route } = this.#destination;
+    const avoid = this.#retry.avoidPreviousHosts ? this.#tried : undefined;
+    const endpoint = cluster.pick(set, avoid ? { avoid } : {});
+    if (!endpoint) {
+      this.#reply(NO_HEALTHY_UPSTREAM);
+      return;
+    }
+    const port = endpoint.targetPort(set.port.port);
+    if (port === undefined) {
+      this.#reply(NO_HEALTHY_UPSTREAM);
+      return;
+    }
+    const exchange = this.#exchange;
+    exchange.attempts += 1;
+    exchange.endpoint = endpoint;
+    exchange.upstreamStartedMs = this.#deps.clock.monotonicMs();
+    this.#leave();
+    this.#endpoint = endpoint;
+    endpoint.active += 1;
+    this.#tried.add(endpoint);
+    const perTryMs = this.#retry.perTryTimeoutMs;
+    if (perTryMs > 0 && (route.timeoutMs === 0 || perTryMs < route.timeoutMs)) {
+      this.#tryTimer = setTimeout(() => this.#tryTimedOut(), perTryMs);
+    }
+    const { downstream } = exchange;
+    this.#call = endpoint.call(
+      {
+        cluster: set.cluster,
+        port,
+        protocol: upstreamProtocol(set, downstream.protocol, exchange.isGrpc),
+        pool: set.policy.connectionPool,
+      },
+      {
+        method: exchange.method,
+        target: exchange.path + exchange.query,
+        authority: exchange.authority,
+        headers: exchange.headers,
+        body: this.#body?.open(),
+        trailers: () => downstream.trailers(),
+        expectsContinue: downstream.expectsContinue,
+        upgrade: this.#isUpgrade,
+      },
+      this,
+    );
+  }
+
+  #mayRetry(outcome: TryOutcome): boolean {
+    if (this.#answering || this.#exchange.attempts > this.#retry.attempts) return false;
+    if (this.#body && !this.#body.canReplay) return false;
+    return isRetriable(this.#retry, outcome);
+  }
+
+  #again(): void {
+    this.#call = undefined;
+    this.#leave();
+    const delayMs = backoffMs(this.#retry, this.#exchange.attempts, this.#deps.random());
+    this.#backoff = setTimeout(() => this.#try(), delayMs);
+  }
+
+  #tryTimedOut(): void {
+    if (this.#over || this.#answering) return;
+    this.#call?.abort();
+    if (this.#mayRetry({ kind: 'timeout' })) this.#again();
+    else this.#reply(REQUEST_TIMEOUT);
+  }
+
+  #timedOut(): void {
+    if (this.#over) return;
+    this.#call?.abort();
+    if (!this.#answering) {
+      this.#reply(REQUEST_TIMEOUT);
+      return;
+    }
+    this.#exchange.flag = 'UT';
+    this.#exchange.details = 'response_timeout';
+    this.#exchange.downstream.reset();
+    this.#finish();
+  }
+
+  #clientGone(): void {
+    if (this.#over) return;
+    this.#call?.abort();
+    this.#exchange.flag = 'DC';
+    this.#exchange.details = 'downstream_remote_disconnect';
+    this.#finish();
+  }
+
+  #reply(reply: Reply): void {
+    const isLast = this.#exchange.attempts > 1 && reply.flag !== 'UH';
+    this.#release();
+    this.#sink.reply(isLast ? { ...reply, flag: `${reply.flag},URX` } : reply);
+  }
+
+  #finish(): void {
+    this.#release();
+    this.#sink.done();
+  }
+
+  #release(): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#tryTimer);
+    clearTimeout(this.#backoff);
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#endpoint) this.#endpoint.active -= 1;
+    this.#endpoint = undefined;
+  }
+}
+
+/** HTTP/2 where the port says so, or where the port says nothing and the client speaks it. */
+function upstreamProtocol(
+  { port, policy }: { readonly port: { readonly protocol: string }; readonly policy: TrafficPolicy },
+  client: 'HTTP/1.1' | 'HTTP/2',
+  isGrpc: boolean,
+): UpstreamProtocol {
+  if (port.protocol === 'HTTP2' || port.protocol === 'GRPC') return 'HTTP2';
+  const { upgrade } = policy.connectionPool;
+  if (upgrade === 'HTTP2') return 'HTTP2';
+  if (client === 'HTTP/2' && (upgrade === 'CLIENT' || port.protocol === 'UNKNOWN' || isGrpc)) return 'HTTP2';
+  return 'HTTP1';
+}

@@ -1,0 +1,170 @@
+/**
+ * Istio's standard request and TCP metrics with `reporter="waypoint"`. Labels are put together once for each distinct
+ * combination: a request looks its counters up by one key.
+ */
+import { LRUCache } from 'lru-cache';
+import { Counter, Histogram } from 'prom-client';
+import type { MetricsRegistry } from '../../core/metrics.ts';
+import { identityUri } from '../../model/identity.ts';
+import type { Exchange } from '../http/exchange.ts';
+import type { ConnectionEnd } from '../listener/tcp-proxy.ts';
+import type { TunnelContext } from '../listener/tunnel-context.ts';
+import type { CompiledPort } from '../state/compiled-service.ts';
+
+const UNKNOWN = 'unknown';
+/** Distinct combinations that are remembered; the registry itself keeps them all. */
+const REMEMBERED = 20_000;
+
+const TRAFFIC_LABELS = [
+  'reporter',
+  'source_workload',
+  'source_canonical_service',
+  'source_canonical_revision',
+  'source_workload_namespace',
+  'source_principal',
+  'source_app',
+  'source_version',
+  'source_cluster',
+  'destination_workload',
+  'destination_workload_namespace',
+  'destination_principal',
+  'destination_app',
+  'destination_version',
+  'destination_cluster',
+  'destination_service',
+  'destination_service_name',
+  'destination_service_namespace',
+  'destination_canonical_service',
+  'destination_canonical_revision',
+  'request_protocol',
+  'response_flags',
+  'connection_security_policy',
+] as const;
+const REQUEST_LABELS = [...TRAFFIC_LABELS, 'response_code', 'grpc_response_status'] as const;
+
+type RequestLabel = (typeof REQUEST_LABELS)[number];
+type Labels = Partial<Record<RequestLabel, string>>;
+
+const DURATION_BUCKETS_MS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+const SIZE_BUCKETS = [1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+interface RequestChildren {
+  readonly requests: Counter.Internal;
+  readonly duration: Histogram.Internal<RequestLabel>;
+  readonly requestBytes: Histogram.Internal<RequestLabel>;
+  readonly responseBytes: Histogram.Internal<RequestLabel>;
+}
+
+export class RequestMetrics {
+  readonly #children = new LRUCache<string, RequestChildren>({ max: REMEMBERED });
+  readonly #requests: Counter<RequestLabel>;
+  readonly #duration: Histogram<RequestLabel>;
+  readonly #requestBytes: Histogram<RequestLabel>;
+  readonly #responseBytes: Histogram<RequestLabel>;
+  readonly #tcp: Readonly<Record<'opened' | 'closed' | 'sent' | 'received', Counter<RequestLabel>>>;
+  readonly #malformed: Counter<'code'>;
+
+  constructor(registry: MetricsRegistry) {
+    const counter = (name: string, help: string) =>
+      new Counter({ name, help, labelNames: TRAFFIC_LABELS, registers: [registry] }) as Counter<RequestLabel>;
+    const histogram = (name: string, help: string, buckets: number[]) =>
+      new Histogram({ name, help, labelNames: REQUEST_LABELS, buckets, registers: [registry] });
+    this.#requests = new Counter({
+      name: 'istio_requests_total',
+      help: 'Requests, by what became of them.',
+      labelNames: REQUEST_LABELS,
+      registers: [registry],
+    });
+    const ms = 'istio_request_duration_milliseconds';
+    this.#duration = histogram(ms, 'Time from the head of a request to the end of its answer.', DURATION_BUCKETS_MS);
+    this.#requestBytes = histogram('istio_request_bytes', 'Size of request bodies.', SIZE_BUCKETS);
+    this.#responseBytes = histogram('istio_response_bytes', 'Size of answer bodies.', SIZE_BUCKETS);
+    this.#tcp = {
+      opened: counter('istio_tcp_connections_opened_total', 'The total number of TCP connections opened.'),
+      closed: counter('istio_tcp_connections_closed_total', 'The total number of TCP connections closed.'),
+      sent: counter('istio_tcp_sent_bytes_total', 'The size of total bytes sent during response.'),
+      received: counter('istio_tcp_received_bytes_total', 'The size of total bytes received during request.'),
+    };
+    this.#malformed = new Counter({
+      name: 'culvert_waypoint_malformed_requests_total',
+      help: 'Requests that the parser refused, by its code (unstable).',
+      labelNames: ['code'],
+      registers: [registry],
+    });
+  }
+
+  request(exchange: Exchange, port: CompiledPort, durationMs: number): void {
+    const { client, endpoint, status, flag, grpcStatus, isGrpc } = exchange;
+    const protocol = isGrpc ? 'grpc' : 'http';
+    const to = endpoint?.endpoint;
+    const key = `${port.service.hostname} ${client.principal} ${client.ip} ${to?.uid} ${exchange.cluster} ${status} ${flag} ${grpcStatus} ${protocol}`;
+    let children = this.#children.get(key);
+    if (!children) {
+      const labels = {
+        ...trafficLabels(client, port, to),
+        request_protocol: protocol,
+        response_flags: flag === '' ? '-' : flag,
+        response_code: String(status),
+        grpc_response_status: grpcStatus ?? '',
+      };
+      children = {
+        requests: this.#requests.labels(labels),
+        duration: this.#duration.labels(labels),
+        requestBytes: this.#requestBytes.labels(labels),
+        responseBytes: this.#responseBytes.labels(labels),
+      };
+      this.#children.set(key, children);
+    }
+    children.requests.inc();
+    children.duration.observe(durationMs);
+    children.requestBytes.observe(exchange.bytesReceived);
+    children.responseBytes.observe(exchange.bytesSent);
+  }
+
+  tcpOpened({ client }: TunnelContext, port: CompiledPort): void {
+    this.#tcp.opened.labels({ ...trafficLabels(client, port, undefined), ...TCP }).inc();
+  }
+
+  tcpClosed({ client }: TunnelContext, port: CompiledPort, end: ConnectionEnd): void {
+    const labels = { ...trafficLabels(client, port, undefined), ...TCP, response_flags: end.flag || '-' };
+    this.#tcp.closed.labels(labels).inc();
+    this.#tcp.sent.labels(labels).inc(end.bytesSent);
+    this.#tcp.received.labels(labels).inc(end.bytesReceived);
+  }
+
+  malformed(code: string): void {
+    this.#malformed.labels({ code }).inc();
+  }
+}
+
+const TCP: Labels = { request_protocol: 'tcp', response_flags: '-' };
+
+function trafficLabels(
+  client: Exchange['client'],
+  { service }: CompiledPort,
+  to: NonNullable<Exchange['endpoint']>['endpoint'] | undefined,
+): Labels {
+  return {
+    reporter: 'waypoint',
+    source_workload: UNKNOWN,
+    source_canonical_service: UNKNOWN,
+    source_canonical_revision: 'latest',
+    source_workload_namespace: client.identity.namespace,
+    source_principal: identityUri(client.identity),
+    source_app: UNKNOWN,
+    source_version: UNKNOWN,
+    source_cluster: UNKNOWN,
+    destination_workload: to?.workloadName || UNKNOWN,
+    destination_workload_namespace: to?.namespace || UNKNOWN,
+    destination_principal: to?.identity || UNKNOWN,
+    destination_app: to?.canonicalName || UNKNOWN,
+    destination_version: to?.canonicalRevision || UNKNOWN,
+    destination_cluster: to?.clusterId || UNKNOWN,
+    destination_service: service.hostname,
+    destination_service_name: service.name,
+    destination_service_namespace: service.namespace,
+    destination_canonical_service: to?.canonicalName || UNKNOWN,
+    destination_canonical_revision: to?.canonicalRevision || 'latest',
+    connection_security_policy: 'mutual_tls',
+  };
+}

@@ -1,0 +1,129 @@
+/**
+ * A waypoint: the engine, what it was told, and what it does with tunnels, put together. The program around it gives
+ * certificates, configuration and the ports.
+ */
+import { lookup } from 'node:dns/promises';
+import { Counter } from 'prom-client';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { MetricsRegistry } from '../core/metrics.ts';
+import type { Engine, EngineHandlers, EngineListener, TlsCredentials } from '../engine/index.ts';
+import type { Identity } from '../model/identity.ts';
+import { INBOUND_HBONE_PORT } from '../model/ports.ts';
+import { HttpService } from './http-service.ts';
+import type { TunnelContext } from './listener/tunnel-context.ts';
+import { TunnelServer } from './listener/tunnel-server.ts';
+import type { RouterDeps } from './router.ts';
+import type { CompiledPort } from './state/compiled-service.ts';
+import { WaypointState } from './state/waypoint-state.ts';
+import { RequestMetrics } from './telemetry/request-metrics.ts';
+import { WaypointTelemetry } from './telemetry/waypoint-telemetry.ts';
+import { UPSTREAM_OWNER, UpstreamDialer } from './upstream/dialer.ts';
+import { WaypointHandlers } from './waypoint-handlers.ts';
+
+export interface WaypointOptions {
+  readonly identity: Identity;
+  /** `::` listens on both families. */
+  readonly host: string;
+  readonly port?: number;
+  /** Workers of one pod share the port. */
+  readonly reusePort: boolean;
+}
+
+export interface WaypointDeps {
+  readonly makeEngine: (handlers: EngineHandlers) => Engine;
+  readonly credentials: (identity: Identity, signal: AbortSignal) => Promise<TlsCredentials>;
+  readonly registry: MetricsRegistry;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly writeAccessLog: (line: string) => void;
+}
+
+const OWNER = 'waypoint';
+
+export class Waypoint implements AsyncDisposable {
+  readonly state: WaypointState;
+  readonly #options: WaypointOptions;
+  readonly #engine: Engine;
+  readonly #tunnels: TunnelServer;
+  #listener: EngineListener | undefined;
+
+  constructor(options: WaypointOptions, deps: WaypointDeps) {
+    const { identity } = options;
+    const { clock, random, log, registry } = deps;
+    this.#options = options;
+    const refusals = new Counter({
+      name: 'culvert_waypoint_tunnels_refused_total',
+      help: 'Tunnels refused before anything was sent in them, by reason (unstable).',
+      labelNames: ['reason'],
+      registers: [registry],
+    });
+    const handlers = new WaypointHandlers({
+      get state() {
+        return state();
+      },
+      identity,
+      credentials: deps.credentials,
+      serve: (bytes, context) => void this.#tunnels.serve(bytes, context),
+      log: log.child('tunnel'),
+      onHandshakeFailure: ({ flag }) => refusals.inc({ reason: flag }),
+      onRefusal: (reason) => refusals.inc({ reason }),
+    });
+    this.#engine = deps.makeEngine(handlers);
+    const dialer = new UpstreamDialer({ engine: this.#engine, identity, resolve: resolveHost });
+    const filters = { identity, clock, random, log: log.child('filter') };
+    this.state = new WaypointState({ dialer, filters, clock, random, log: log.child('state') });
+    const state = () => this.state;
+    const findPort = (context: TunnelContext): CompiledPort | undefined => this.#findPort(context);
+    const router: RouterDeps = { findCluster: (key) => this.state.clusterRuntime(key), clock, random };
+    const metrics = new RequestMetrics(registry);
+    const telemetry = new WaypointTelemetry({ metrics, clock, writeAccessLog: deps.writeAccessLog });
+    const http = new HttpService({ ...router, findPort, telemetry });
+    this.#tunnels = new TunnelServer({ http, router, findPort, telemetry });
+  }
+
+  /** Accepts tunnels. Rejects with ERR_SYSTEM. */
+  async listen(): Promise<void> {
+    const { host, port = INBOUND_HBONE_PORT, reusePort } = this.#options;
+    this.#listener = await this.#engine.listen({
+      kind: 'inbound-hbone',
+      owner: OWNER,
+      ip: host,
+      port,
+      reusePort,
+      transparent: false,
+    });
+  }
+
+  /** The port it listens on; 0 before. */
+  get port(): number {
+    return this.#listener?.port ?? 0;
+  }
+
+  get connections(): number {
+    return this.#engine.stats().connections;
+  }
+
+  /** No new tunnels; clients are asked to leave; resolves when the last has, at `deadlineMs` at the latest. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#tunnels.drain();
+    await this.#engine.drain(OWNER, deadlineMs);
+    await this.#engine.drain(UPSTREAM_OWNER, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#tunnels.close();
+    this.state[Symbol.dispose]();
+    await this.#engine[Symbol.asyncDispose]();
+  }
+
+  #findPort({ target }: TunnelContext): CompiledPort | undefined {
+    return target.kind === 'SERVICE' ? this.state.service(target.key)?.port(target.port) : undefined;
+  }
+}
+
+async function resolveHost(hostname: string): Promise<readonly string[]> {
+  const found = await lookup(hostname, { all: true, order: 'verbatim' });
+  return found.map(({ address }) => address);
+}
