@@ -6,6 +6,7 @@ import {
   agentMetrics,
   BackendChoice,
   EbpfBackend,
+  findDeparture,
   findPodsCgroup,
   Installer,
   IptablesBackend,
@@ -26,7 +27,10 @@ import { newMetricsRegistry } from '../core/metrics.ts';
 import { serveMetrics } from '../core/metrics-server.ts';
 import { systemClock } from '../core/system-clock.ts';
 import { type CniConfig, parseCniConfig } from './cni-config.ts';
-import { openProvider } from './kube-provider.ts';
+import { type KubeProvider, openProvider } from './kube-provider.ts';
+
+/** Of the agents, by Istio's name. */
+const DAEMON_SET = 'istio-cni-node';
 
 /** Runs until `signal` aborts. Resolves with the exit code: 0 after an orderly end, 1 when the agent cannot start. */
 export async function runCni(env: Env, signal: AbortSignal): Promise<number> {
@@ -54,7 +58,7 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   scope.use(await serveMetrics({ host: '::', port: config.metricsPort }, registry));
   scope.use(await serveHealth(config.healthPort, () => ready.agent && ready.installer));
   const manager = `culvert-cni-${config.agent.nodeName}`;
-  const { source, writer } = scope.use(
+  const { source, writer, cluster } = scope.use(
     await openProvider(config.provider, { manager, ownConditions: [], log: log.child('watch') }),
   );
   const run = hostCommand(config, scope);
@@ -79,10 +83,18 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   );
   installer.start();
   await stopped(signal);
-  if (!config.cleanOnExit) return;
+  if (!config.cleanOnExit && !(await isRemoved(config, cluster, log))) return;
   await installer[Symbol.asyncDispose]();
   await installer.uninstall();
   await agent.uninstall();
+}
+
+/** Whether the mesh leaves the cluster, rather than this agent its place to another. */
+async function isRemoved({ install }: CniConfig, cluster: KubeProvider['cluster'], log: Logger): Promise<boolean> {
+  if (cluster === undefined) return false;
+  const key = { namespace: install.plugin.podNamespace, name: DAEMON_SET };
+  const ask = () => cluster.readDaemonSet(key);
+  return (await findDeparture({ ask, clock: systemClock, log })) === 'removal';
 }
 
 /** Programs for the node itself run in its network namespace, which need not be the agent's. */

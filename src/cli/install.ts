@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import ora from 'ora';
-import { parse, stringify } from 'yaml';
+import { parse } from 'yaml';
 import { asDurationMs } from '../core/config-reader.ts';
 import { errorMessage, MeshError } from '../core/errors.ts';
 import { systemClock } from '../core/system-clock.ts';
@@ -18,7 +18,9 @@ import {
   parseValues,
   readInstallFile,
   renderObjects,
+  USUAL_GROUPS,
   uninstall,
+  yamlDocuments,
 } from '../install/index.ts';
 import { ApiClient, openTransport } from '../kube/index.ts';
 
@@ -45,9 +47,6 @@ interface UninstallFlags extends ClusterFlags {
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 const DEFAULT_NAMESPACE = 'istio-system';
-
-/** Group versions that plain output takes for served. */
-const USUAL_GROUPS: ReadonlySet<string> = new Set(['gateway.networking.k8s.io/v1']);
 
 /** `version` is that of the program, and of the images unless told otherwise. */
 export function installCommands(version: string): readonly Command[] {
@@ -84,8 +83,7 @@ async function runInstall(flags: InstallFlags, { version, done }: { version: str
   if (flags.output === 'yaml') {
     if (!flags.dryRun) throw new MeshError('ERR_CONFIG', '-o yaml goes with --dry-run');
     const options = { values, namespace, served: USUAL_GROUPS };
-    const documents = [namespaceObject(options), ...renderObjects(options)];
-    process.stdout.write(documents.map((object) => stringify(object, { lineWidth: 0 })).join('---\n'));
+    process.stdout.write(yamlDocuments([namespaceObject(options), ...renderObjects(options)]));
     return;
   }
   const { dryRun, wait } = flags;

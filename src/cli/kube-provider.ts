@@ -10,6 +10,7 @@ import type {
   ClientWriter,
   ClusterLocation,
   ClusterSigner,
+  DaemonSetReader,
   KubeObject,
   KubeSource,
   KubeWriter,
@@ -28,7 +29,12 @@ export interface KubeProvider extends AsyncDisposable {
   problems(): readonly ManifestProblem[];
   /** What only an API server can do. */
   readonly cluster:
-    | { readonly objects: ClientWriter; readonly review: TokenReviewer; readonly sign: ClusterSigner }
+    | {
+        readonly objects: ClientWriter;
+        readonly review: TokenReviewer;
+        readonly sign: ClusterSigner;
+        readonly readDaemonSet: DaemonSetReader;
+      }
     | undefined;
 }
 
@@ -70,9 +76,8 @@ export async function openProvider(
       [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
     };
   }
-  const { ApiClient, ClientSource, ClientWriter, clusterSigner, openTransport, tokenReviewer } = await import(
-    '../kube/client/index.ts'
-  );
+  const { ApiClient, ClientSource, ClientWriter, clusterSigner, daemonSetReader, openTransport, tokenReviewer } =
+    await import('../kube/client/index.ts');
   const api = new ApiClient(await openTransport(config.location));
   const source = new ClientSource({ api, clock: systemClock, log });
   const writer = new ClientWriter({ api, manager, ownConditions });
@@ -80,7 +85,10 @@ export async function openProvider(
     ...{
       source,
       writer,
-      cluster: { objects: writer, review: tokenReviewer(api), sign: clusterSigner(api, systemClock) },
+      cluster: {
+        ...{ objects: writer, review: tokenReviewer(api), sign: clusterSigner(api, systemClock) },
+        readDaemonSet: daemonSetReader(api),
+      },
     },
     applyObject: (object) => writer.applyObject(object),
     problems: () => source.problems(),

@@ -5,7 +5,7 @@ export { DEFAULT_SELECTORS, type EnrolmentRules, parseSelectors } from './agent/
 export { type NodeAgent, type NodeAgentConfig, startNodeAgent } from './agent/node-agent.ts';
 export { PluginLog } from './agent/plugin-log.ts';
 export { podUidOf } from './agent/procfs.ts';
-export { Installer, type InstallerOptions, type InstallMode } from './install/index.ts';
+export { findDeparture, Installer, type InstallerOptions, type InstallMode } from './install/index.ts';
 export {
   BACKEND_NAMES,
   type BackendName,

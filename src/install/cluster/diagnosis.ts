@@ -28,6 +28,8 @@ export interface PodProblem {
   readonly text: string;
   /** The container whose log says more. */
   readonly crashed?: string;
+  /** Usual while a program starts; worth telling when it does not end. */
+  readonly usual?: boolean;
 }
 
 const HINTS: Readonly<Record<string, string>> = {
@@ -43,6 +45,7 @@ const MAX_EVENT_CHARS = 400;
 export function podProblems(pod: ApiObject, events: readonly ApiObject[]): readonly PodProblem[] {
   const status = (pod.status ?? {}) as PodStatus;
   const conditions = status.conditions ?? [];
+  if (pod.metadata.deletionTimestamp !== undefined) return [];
   if (conditions.some(({ type, status: is }) => type === 'Ready' && is === 'True')) return [];
   const place = {
     pod: pod.metadata.name,
@@ -52,7 +55,9 @@ export function podProblems(pod: ApiObject, events: readonly ApiObject[]): reado
   if (unscheduled) return [{ ...place, text: `cannot be placed: ${unscheduled.message ?? 'no reason is given'}` }];
   const found = (status.containerStatuses ?? []).flatMap((container) => containerProblem(container, place));
   if (status.reason) found.push({ ...place, text: `${status.reason}: ${status.message ?? ''}` });
-  return found.length > 0 ? found : lastWarning(events).map((text) => ({ ...place, text }));
+  return found.length > 0
+    ? found
+    : lastWarning(events).map((text) => ({ ...place, text, usual: text.startsWith('Unhealthy') }));
 }
 
 function containerProblem(

@@ -46,9 +46,9 @@ export async function waitUntilReady(
     progress.step(waiting.map(describe).join(', '));
     const elapsed = clock.monotonicMs() - started;
     const problems = elapsed < PATIENCE_MS ? [] : await problemsOf(cluster, waiting);
-    for (const { pod, node, text } of problems) {
+    for (const { pod, node, text, usual } of problems) {
       const line = `${pod} on ${node}: ${text}`;
-      if (!told.has(line)) progress.note(line);
+      if (!usual && !told.has(line)) progress.note(line);
       told.add(line);
     }
     if (elapsed >= timeoutMs) throw await failure(cluster, waiting, problems);

@@ -22,6 +22,7 @@ export interface Access {
 }
 
 const READ = ['get', 'list', 'watch'];
+const WRITE = ['create', 'update', 'patch', 'delete'];
 const STATUS = ['get', 'patch', 'update'];
 
 export const CONTROL_PLANE_ACCESS: Access = {
@@ -72,7 +73,7 @@ export const CONTROL_PLANE_ACCESS: Access = {
     {
       groups: ['gateway.networking.k8s.io'],
       resources: ['gatewayclasses'],
-      verbs: ['create', 'update', 'patch', 'delete'],
+      verbs: WRITE,
       why: 'the classes of the mesh',
     },
     {
@@ -112,20 +113,22 @@ export const CONTROL_PLANE_ACCESS: Access = {
     {
       groups: ['apps'],
       resources: ['deployments'],
-      verbs: [...READ, 'create', 'update', 'patch', 'delete'],
+      verbs: [...READ, ...WRITE],
       why: 'deployments of gateways and waypoints',
     },
+    { groups: [''], resources: ['services'], verbs: WRITE, why: 'Services of gateways and waypoints' },
+    { groups: [''], resources: ['serviceaccounts'], verbs: [...READ, ...WRITE], why: 'accounts of gateways' },
     {
-      groups: [''],
-      resources: ['services', 'serviceaccounts'],
-      verbs: [...READ, 'create', 'update', 'patch', 'delete'],
-      why: 'deployments of gateways and waypoints',
+      groups: ['autoscaling'],
+      resources: ['horizontalpodautoscalers'],
+      verbs: [...READ, ...WRITE],
+      why: 'as many gateways as are needed',
     },
     {
-      groups: ['autoscaling', 'policy'],
-      resources: ['horizontalpodautoscalers', 'poddisruptionbudgets'],
-      verbs: [...READ, 'create', 'update', 'patch', 'delete'],
-      why: 'deployments of gateways and waypoints',
+      groups: ['policy'],
+      resources: ['poddisruptionbudgets'],
+      verbs: [...READ, ...WRITE],
+      why: 'a gateway stays while nodes are drained',
     },
     { groups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'telling what is wrong' },
   ],
@@ -133,7 +136,7 @@ export const CONTROL_PLANE_ACCESS: Access = {
     {
       groups: [''],
       resources: ['secrets'],
-      verbs: [...READ, 'create', 'update', 'patch', 'delete'],
+      verbs: WRITE,
       why: 'the certificate authority',
     },
     { groups: [''], resources: ['configmaps'], verbs: ['delete'], why: 'what an earlier version left' },

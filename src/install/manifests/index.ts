@@ -61,7 +61,11 @@ export function namespaceObject({ values: { global }, namespace }: RenderOptions
 
 /** All objects for these values, without the namespace. */
 export function renderObjects(options: RenderOptions): readonly PlainObject[] {
-  return MANIFEST_GROUPS.flatMap(({ manifests }) => manifests.flatMap((node) => renderNode(node, options)));
+  return MANIFEST_GROUPS.flatMap((group) => renderGroup(group, options));
+}
+
+export function renderGroup({ manifests }: ManifestGroup, options: RenderOptions): readonly PlainObject[] {
+  return manifests.flatMap((node) => renderNode(node, options));
 }
 
 /** Splits a node into its condition and what stands under it. */

@@ -46,7 +46,8 @@ const daemonSet: Manifest<V1DaemonSet> = {
       spec: {
         serviceAccountName: AGENT,
         priorityClassName: 'system-node-critical',
-        terminationGracePeriodSeconds: 30,
+        // Time to release every pod of the node when the mesh is removed.
+        terminationGracePeriodSeconds: 60,
         hostNetwork: when(cni.ambient.shareHostNetworkNamespace, true),
         dnsPolicy: when(cni.ambient.shareHostNetworkNamespace, 'ClusterFirstWithHostNet'),
         nodeSelector: { 'kubernetes.io/os': 'linux', [ENTRIES]: cni.nodeSelector },

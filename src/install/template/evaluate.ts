@@ -33,7 +33,8 @@ export function evaluate(node: unknown, filling: Filling): unknown {
   if (node instanceof FirstOf) return valueAt(node.preferred, filling) || valueAt(node.otherwise, filling);
   if (node instanceof Namespace) return filling.namespace;
   if (node instanceof Joined) return (valueAt(node.source, filling) as readonly string[]).join(',');
-  if (node instanceof YamlText) return stringify(valueAt(node.source, filling), { sortMapEntries: true }).trimEnd();
+  if (node instanceof YamlText)
+    return stringify(valueAt(node.source, filling), { sortMapEntries: true, version: '1.1' }).trimEnd();
   if (node instanceof When) return holds(node.condition, filling) ? evaluate(node.content, filling) : undefined;
   if (Array.isArray(node)) return node.flatMap((element) => evaluateElement(element, filling));
   if (typeof node === 'object' && node !== null) return evaluateMap(node, filling);

@@ -4,4 +4,5 @@ export { type ClusterSigner, clusterSigner, type SigningOrder } from './certific
 export { ClientSource, type ClientSourceOptions } from './client-source.ts';
 export { ClientWriter, type ClientWriterOptions } from './client-writer.ts';
 export { type ClusterLocation, openTransport } from './cluster-access.ts';
+export { type DaemonSetReader, daemonSetReader } from './daemon-set.ts';
 export { type ReviewedToken, type TokenReviewer, tokenReviewer } from './token-review.ts';
