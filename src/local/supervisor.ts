@@ -93,8 +93,9 @@ function startKubelet(
   node: NodePlan,
   { api, nodeNetns, cgroup2 }: { api: ClusterApi; nodeNetns: Netns; cgroup2: string },
 ): Kubelet {
+  const kubeletLog = log.child('kubelet', { node: node.name });
   const worker = {
-    chain: new CniChain(nodeDirs(node)),
+    chain: new CniChain(nodeDirs(node), kubeletLog),
     nodeNetns,
     nodeIp: node.ipv4,
     nodeCgroup: join(cgroup2, node.cgroup),
@@ -104,7 +105,7 @@ function startKubelet(
     baseEnv: containerEnv,
     netnsOf: (podUid: string) => podNetns(plan, podUid),
   };
-  return new Kubelet({ nodeName: node.name, api, clock, log: log.child('kubelet', { node: node.name }), worker });
+  return new Kubelet({ nodeName: node.name, api, clock, log: kubeletLog, worker });
 }
 
 function tempDir(plan: ClusterPlan): string {
