@@ -38,6 +38,16 @@ program
   .description('run the node tunnel; configured by its environment')
   .action(() => runProgram(async () => (await import('./ztunnel.ts')).runZtunnel));
 program
+  .command('waypoint')
+  .description('run a replica of a waypoint; configured by its environment')
+  .option('--worker', 'one of several workers of the process that started it')
+  .action(({ worker }: { worker?: boolean }) =>
+    runProgram(async () => {
+      const { runWaypoint, runWaypointWorker } = await import('./waypoint.ts');
+      return worker ? runWaypointWorker : runWaypoint;
+    }),
+  );
+program
   .command('cni')
   .description('run the node agent; configured by its environment')
   .action(() => runProgram(async () => (await import('./cni.ts')).runCni));
