@@ -11,6 +11,7 @@ export interface ListeningScope {
   readonly name: string;
   readonly netns: Netns | undefined;
   readonly listeners: Set<EngineListener>;
+  readonly isLeaving: boolean;
 }
 
 /** Listens until it is closed; the scope knows it meanwhile. Throws ERR_SYSTEM with the address and what the kernel said. */

@@ -6,9 +6,7 @@ import type { EngineListener } from './port.ts';
 export interface ScopePool {
   /** Number of open sessions. */
   readonly size: number;
-  /** Closes what is idle and refuses what is new. Idempotent. */
-  drain(): void;
-  /** Ends every session at once, its streams included. */
+  /** Opens no session any more and ends every one at once, its streams included. */
   destroy(): void;
 }
 
@@ -17,6 +15,8 @@ export class OwnerScope<P extends ScopePool> {
   readonly netns: Netns | undefined;
   readonly pool: P;
   readonly listeners = new Set<EngineListener>();
+  /** Its peers are told to go elsewhere; set by `close`. */
+  isLeaving = false;
 
   /** Takes a duplicate of `netns`. */
   constructor(name: string, netns: Netns | undefined, makePool: (netns: Netns | undefined) => P) {
@@ -25,10 +25,13 @@ export class OwnerScope<P extends ScopePool> {
     this.pool = makePool(this.netns);
   }
 
-  /** No new connection, no new session; what is open goes on. */
+  /**
+   * No new connection is accepted. What was accepted before goes on, also when it has no decision or no next hop yet: the
+   * pool still opens sessions for it.
+   */
   async close(): Promise<void> {
+    this.isLeaving = true;
     await Promise.all([...this.listeners].map((listener) => listener.close()));
-    this.pool.drain();
   }
 
   /** Gives everything back. The owner's connections have ended. */

@@ -256,9 +256,12 @@ export interface Engine extends AsyncDisposable {
   credentialsChanged(identity: Identity): void;
   /** Holds every session's peer against the revocation lists in force; ends those that are revoked with CERT_REVOKED. */
   recheckPeers(): void;
-  /** Closes listeners, sessions and connections of one owner. Resolves when the last has ended, at `deadlineMs` at the latest. */
+  /**
+   * Closes one owner's listeners and tells the peers of its sessions to go elsewhere (GOAWAY). What was accepted before is
+   * served to its end, at most until `deadlineMs`. Resolves when the last connection has ended.
+   */
   drain(owner: string, deadlineMs: number): Promise<void>;
-  /** The same for every owner, with GOAWAY to peers. No new session is opened. */
+  /** The same for every owner. Nothing can listen any more. */
   drainAll(deadlineMs: number): Promise<void>;
   stats(): EngineStats;
 }

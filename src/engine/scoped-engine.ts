@@ -3,7 +3,8 @@
  * moved is the engine's own.
  *
  * Invariants
- *  - A drained owner's listeners are closed before its sessions hear GOAWAY; its scope goes when its connections have.
+ *  - A drained owner's listeners are closed before its sessions hear GOAWAY; what was accepted before is still served; its
+ *    scope goes when its connections have.
  *  - After drainAll() nothing listens any more.
  */
 import type { Netns } from 'culvert-netns';

@@ -2,7 +2,7 @@
 import { listenTcp, type Netns, NetnsError, readSysctl } from 'culvert-netns';
 import type { Engine, ListenerKind } from '../engine/index.ts';
 import { INBOUND_HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT } from '../model/ports.ts';
-import { type DnsHandler, serveDns } from './dns/dns-server.ts';
+import { type DnsHandler, type DrainableDns, serveDns } from './dns/dns-server.ts';
 import type { PodProxy } from './inpod/pod-proxies.ts';
 
 export interface PodListenerConfig {
@@ -28,6 +28,9 @@ const PORTS: readonly (readonly [ListenerKind, number])[] = [
   ['inbound-hbone', INBOUND_HBONE_PORT],
 ];
 
+/** Longer than a resolver waits. */
+const DNS_ANSWER_MS = 5_000;
+
 /** Rejects with the first failure after closing what was opened. `netns` undefined: the process' own. */
 export async function openPodListeners(
   { engine, config, dnsHandler }: PodListenerDeps,
@@ -36,7 +39,7 @@ export async function openPodListeners(
 ): Promise<PodProxy> {
   const stop = new AbortController();
   const opened: AsyncDisposable[] = [];
-  let dns: Disposable | undefined;
+  let dns: DrainableDns | undefined;
   try {
     const ip = config.ipv6 && hasIpv6(netns) ? '::' : '0.0.0.0';
     for (const [kind, port] of PORTS) {
@@ -67,9 +70,9 @@ export async function openPodListeners(
   }
   return {
     async drain(deadlineMs) {
+      const answered = dns?.drain(Math.min(deadlineMs, DNS_ANSWER_MS)).finally(() => stop.abort());
+      await Promise.all([engine.drain(owner, deadlineMs), answered]);
       stop.abort();
-      dns?.[Symbol.dispose]();
-      await engine.drain(owner, deadlineMs);
     },
   };
 }

@@ -32,6 +32,7 @@ import { Owners } from './owners.ts';
 import { openPodListeners, type PodListenerConfig } from './pod-listeners.ts';
 import { PolicyWait } from './policy-wait.ts';
 import { POLICY_CHANGE, PolicyWatch } from './policy-watch.ts';
+import { passQueuesOn } from './queue-migration.ts';
 import type { MeshState } from './state/mesh-state.ts';
 import type { PodInfo } from './state/workload-index.ts';
 import { AccessLog } from './telemetry/access-log.ts';
@@ -114,6 +115,7 @@ export class Tunnel {
         clock,
         log: log.child('inpod'),
         drainMs: config.drainMs,
+        passQueuesOn: (netns) => passQueuesOn(netns, log),
         changed: () => deps.podsChanged?.(),
         metrics,
       },

@@ -9,12 +9,14 @@ import { registerHostilePeers } from './hostile-peers.ts';
 import { registerRevocation } from './revocation.ts';
 import type { EngineFactory } from './rig.ts';
 import { registerSessionCases } from './session-cases.ts';
+import { registerUpgradeCases } from './upgrade-cases.ts';
 
 export function registerEngineSuite(create: EngineFactory): void {
   registerByteCases(create);
   registerEndingCases(create);
   registerDecisionCases(create);
   registerSessionCases(create);
+  registerUpgradeCases(create);
   registerHostilePeers(create);
   registerRevocation(create);
 }

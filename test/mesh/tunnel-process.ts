@@ -41,14 +41,22 @@ export class TunnelProcess implements AsyncDisposable {
   #output = '';
   #agent: SeqpacketServer | undefined;
 
-  private constructor(fabric: Fabric, node: Namespace) {
+  readonly #owner: TunnelProcess | undefined;
+
+  private constructor(fabric: Fabric, node: Namespace, owner?: TunnelProcess) {
     this.fabric = fabric;
     this.node = node;
+    this.#owner = owner;
   }
 
   static async create(): Promise<TunnelProcess> {
     const fabric = await Fabric.create();
     return new TunnelProcess(fabric, await fabric.add());
+  }
+
+  /** Another tunnel on the same network with the same authority, in a namespace of its own. Disposed before this one. */
+  async sibling(): Promise<TunnelProcess> {
+    return new TunnelProcess(this.fabric, await this.fabric.add(), this);
   }
 
   get output(): string {
@@ -86,7 +94,8 @@ export class TunnelProcess implements AsyncDisposable {
       ...env,
     };
     const program = [process.execPath, MAIN, 'ztunnel'];
-    const inNamespace = ['ip', 'netns', 'exec', this.node.name, 'sh', '-ec', `${setup}; exec "$@"`, 'sh'];
+    const enter = ['nsenter', `--net=/run/netns/${this.node.name}`, 'unshare', '--mount'];
+    const inNamespace = [...enter, 'sh', '-ec', `${setup}; exec "$@"`, 'sh'];
     const args = ['--pdeathsig', 'KILL', ...inNamespace, ...program];
     const child = spawn('setpriv', args, { env: all, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
@@ -123,7 +132,7 @@ export class TunnelProcess implements AsyncDisposable {
   }
 
   get #authorityFolder(): string {
-    return join(this.#folder, 'ca');
+    return join((this.#owner ?? this).#folder, 'ca');
   }
 
   /** Begins to listen as the node agent. */
@@ -133,7 +142,7 @@ export class TunnelProcess implements AsyncDisposable {
 
   /** The next connection of the tunnel, with its hello read. */
   async acceptTunnel(): Promise<AgentSession> {
-    const socket = await this.#agent?.accept(AbortSignal.timeout(15_000));
+    const socket = await this.#agent?.accept(AbortSignal.timeout(30_000));
     if (!socket) throw new Error('the agent does not listen');
     const hello = await socket.receive(AbortSignal.timeout(5_000));
     if (hello?.data.toString('hex') !== '0801') throw new Error('no hello');
@@ -143,6 +152,10 @@ export class TunnelProcess implements AsyncDisposable {
   async stopAgent(): Promise<void> {
     await this.#agent?.[Symbol.asyncDispose]();
     this.#agent = undefined;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -183,26 +196,26 @@ export class TunnelProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child && this.exitCode === null) {
+    if (this.#child && this.exitCode === null && this.#child.signalCode === null) {
       this.kill('SIGKILL');
       await new Promise((resolve) => this.#child?.once('exit', resolve));
     }
     await this.stopAgent();
     await this.#stack.disposeAsync();
-    await this.fabric[Symbol.asyncDispose]();
+    if (!this.#owner) await this.fabric[Symbol.asyncDispose]();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
 /** A pod of the tunnel's node, for its state as a file. */
-export const localWorkload = (name: string, { ip4, ip6 }: Namespace) => ({
+export const localWorkload = (name: string, { ip4, ip6 }: Namespace, node = 'n1') => ({
   uid: `Kubernetes//Pod/default/${name}`,
   name,
   namespace: 'default',
   serviceAccount: name,
   workloadIps: [ip4, ip6],
   protocol: 'HBONE',
-  node: 'n1',
+  node,
 });
 
 /** The agent's end of one ZDS connection. */

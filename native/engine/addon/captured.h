@@ -33,8 +33,8 @@ class Captured final : public Runnable, public DialClient {
   const HopPointer& hop() const { return hop_; }
   uint64_t started_us() const { return started_us_; }
   void keep_start(uint64_t us) { started_us_ = us; }
-  /** A session died under it before the peer answered; that is forgiven once. */
-  bool retried = false;
+  /** Sessions that went away under it before the peer answered. */
+  int attempts = 0;
   /** It has waited for the session that is being opened. */
   bool waited = false;
 

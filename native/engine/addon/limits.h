@@ -34,6 +34,10 @@ constexpr uint64_t kHandshakeGraceMs = 1'000;
 constexpr int kTickMs = 500;
 constexpr uint64_t kReportMs = 1'000;
 
+/** Sessions that are tried for one stream: at an upgrade of the peer a fresh one may be told to go away as well. */
+constexpr int kAttemptsMax = 3;
+/** After the notice that it goes away, a server still takes the streams that were sent before the peer heard of it. */
+constexpr uint64_t kGoawayGraceMs = 500;
 /** What JavaScript need not hear at once waits so long, or until so much has come together. */
 constexpr uint64_t kTellMs = 5;
 constexpr size_t kTellEvents = 256;

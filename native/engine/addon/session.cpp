@@ -169,6 +169,7 @@ void Session::accept() {
   if (phase_ != SessionPhase::kVerdict) return;
   phase_ = SessionPhase::kOpen;
   start_http2();
+  if (leaving_) close(true);
   worker_.schedule(*this);
 }
 
@@ -280,16 +281,29 @@ void Session::send_sealed(Bytes& sealed) {
 void Session::close(bool graceful) {
   if (buried) return;
   if (phase_ != SessionPhase::kOpen) {
-    die("the session was given up");
+    leaving_ = server_;
+    if (!server_ || !graceful) die("the session was given up");
     return;
   }
+  if (server_ && graceful) {
+    if (noticed_ms_ == 0 && !closing_) {
+      nghttp2_submit_shutdown_notice(http2_.get());
+      noticed_ms_ = worker_.now_ms();
+      worker_.mark_dirty(*this);
+    }
+    return;
+  }
+  say_goodbye();
+  if (graceful) return;
+  flush();
+  die("the session was closed");
+}
+
+void Session::say_goodbye() {
   closing_ = true;
   nghttp2_submit_goaway(http2_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http2_.get()),
                         NGHTTP2_NO_ERROR, nullptr, 0);
   worker_.mark_dirty(*this);
-  if (graceful) return;
-  flush();
-  die("the session was closed");
 }
 
 void Session::retire() {
@@ -329,6 +343,7 @@ void Session::tick() {
     if (ssl_ && now >= deadline_ms_) die("no TLS handshake in time", CloseCause::kTls);
     return;
   }
+  if (noticed_ms_ != 0 && !closing_ && now - noticed_ms_ >= kGoawayGraceMs) say_goodbye();
   if (!settled_ && now >= deadline_ms_ + kHandshakeGraceMs) {
     die("no SETTINGS in time", CloseCause::kHttp2);
   } else if (ping_waits_ && now - pinged_ms_ >= kPingTimeoutMs) {

@@ -52,7 +52,7 @@ class Session final : public Runnable, public DialClient {
 
   /** JavaScript accepted the peer. */
   void accept();
-  /** GOAWAY; open streams go on when `graceful`. */
+  /** GOAWAY; open streams go on when `graceful`. One that is not open yet goes away gracefully when it is. */
   void close(bool graceful);
   /** No new streams; ends when the last has ended. */
   void retire();
@@ -98,6 +98,8 @@ class Session final : public Runnable, public DialClient {
   bool produce();
   bool encrypt();
   void send_waiting();
+  /** The last GOAWAY: it ends when its streams have. */
+  void say_goodbye();
   void send_sealed(Bytes& sealed);
   void touch(Stream& stream);
   void die(const std::string& why, CloseCause cause = CloseCause::kEnded, int error = 0);
@@ -128,6 +130,10 @@ class Session final : public Runnable, public DialClient {
   bool readable_ = true;
   bool writable_ = true;
   bool closing_ = false;
+  /** A server that shall go away once it is open. */
+  bool leaving_ = false;
+  /** When the notice that it goes away was sent; 0: it was not. */
+  uint64_t noticed_ms_ = 0;
   bool dead_ = false;
   bool input_ended_ = false;
   bool ping_waits_ = false;

@@ -41,7 +41,7 @@ Stream::Stream(Session& session, Captured& connection, const HopPointer& hop)
       started_ms_(worker_.now_ms()),
       started_us_(connection.started_us()),
       hop_(hop),
-      retriable_(!session.pool_key().empty() && !connection.waited && !connection.retried) {
+      attempts_(connection.attempts + 1) {
   worker_.count_connections(1);
   Descriptor socket = connection.release();
   if (socket.get() >= 0) plain_ = std::make_unique<Plain>(worker_, std::move(socket), *this);
@@ -222,13 +222,13 @@ void Stream::grow(size_t wanted, size_t got) {
 
 void Stream::refuse(const char* why) {
   leave();
-  if (!retriable_ || !plain_) {
+  if (attempts_ >= kAttemptsMax || !plain_ || hop_->key.empty()) {
     end(EndCause::kRefused, 0, why);
     return;
   }
   auto again = std::make_unique<Captured>(worker_, id_, owner_, Descriptor(plain_->release()));
   again->keep_start(started_us_);
-  again->retried = true;
+  again->attempts = attempts_;
   vanish();
   worker_.add(std::move(again)).go(hop_);
 }

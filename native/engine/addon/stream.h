@@ -93,7 +93,7 @@ class Stream final : public Runnable, public DialClient {
   HopPointer hop_;
   std::unique_ptr<Dial> dial_;
   /** The session may have died unnoticed before this stream: a second try is due. */
-  bool retriable_ = false;
+  int attempts_ = 0;
   std::unique_ptr<Plain> plain_;
   Session* inner_ = nullptr;
   Bytes queue_;

@@ -65,6 +65,23 @@ static napi_value reset_on_close(napi_env env, napi_callback_info info)
 					 : failed(STEP_SETSOCKOPT));
 }
 
+/* leaveGroup(fd) -> 0 or negative: connects a UDP socket to the discard port of loopback, which sends nothing. A connected
+ * socket is no longer chosen for datagrams of others; those that wait in its queue stay readable. */
+static napi_value leave_group(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	int32_t fd;
+	struct sockaddr_storage local, nowhere;
+	socklen_t length = sizeof(local);
+
+	if (!fd_args(env, info, 1, argv, &fd))
+		return NULL;
+	if (getsockname(fd, (struct sockaddr *)&local, &length) != 0)
+		return number_value(env, failed(STEP_OTHER));
+	address_parse(local.ss_family == AF_INET6 ? "::1" : "127.0.0.1", 9, &nowhere, &length);
+	return number_value(env, connect(fd, (struct sockaddr *)&nowhere, length) == 0 ? 0 : failed(STEP_CONNECT));
+}
+
 /* cookie(fd, ofNetns) -> bigint or negative number: SO_COOKIE or SO_NETNS_COOKIE. */
 static napi_value cookie(napi_env env, napi_callback_info info)
 {
@@ -122,7 +139,7 @@ napi_value register_option(napi_env env, napi_value exports)
 {
 	const napi_property_descriptor methods[] = {
 		METHOD("setOption", set_option), METHOD("socketError", socket_error),
-		METHOD("resetOnClose", reset_on_close), METHOD("cookie", cookie),
+		METHOD("resetOnClose", reset_on_close), METHOD("leaveGroup", leave_group), METHOD("cookie", cookie),
 		METHOD("tcpInfo", tcp_info_js), METHOD("closeFd", close_fd),
 	};
 

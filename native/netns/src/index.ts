@@ -40,4 +40,4 @@ export {
   type TcpListener,
 } from './tcp-listener.ts';
 export { destroyTcpSocket, listTcpSockets, type TcpSocket, type TcpState } from './tcp-table.ts';
-export { type BindUdpOptions, bindUdp } from './udp.ts';
+export { type BindUdpOptions, bindUdp, leaveUdpGroup } from './udp.ts';

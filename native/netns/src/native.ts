@@ -77,6 +77,7 @@ export interface Native {
   setOption(fd: number, level: number, name: number, value: number): number;
   socketError(fd: number): number;
   resetOnClose(fd: number): number;
+  leaveGroup(fd: number): number;
   cookie(fd: number, ofNetns: boolean): bigint | number;
   tcpInfo(fd: number): readonly [number, number, number, bigint, bigint] | number;
   closeFd(fd: number): number;

@@ -30,3 +30,11 @@ export function bindUdp(netns: Netns | undefined, options: BindUdpOptions): numb
   };
   return checked(native.openSocket(netnsFd(netns), request), `bind UDP ${ipPortText(options)}`);
 }
+
+/**
+ * Takes a bound UDP socket on loopback out of its SO_REUSEPORT group: from now on datagrams go to the other sockets of the
+ * group, or are refused when there is none. What arrived before is still read, and answers can be sent. Throws NetnsError.
+ */
+export function leaveUdpGroup(fd: number): void {
+  checked(native.leaveGroup(fd), 'leave the group of a UDP socket');
+}

@@ -54,6 +54,7 @@ async function openSession(deps: HboneServiceDeps, scope: Scope, accepted: Accep
     session.once('close', () => handlers.socketsOpen('inbound-hbone', -1));
     const open = sessions.add(scope.name, session);
     threads.serveSession(thread, id, context);
+    if (scope.isLeaving) session.close(); // when it is open: accepted just before the listener closed
     const chain = await session.handshake;
     const peerIdentity = checkClient(chain[0] ?? new Uint8Array(), credentials.identity.trustDomain);
     const check = { chain, rootsPem: credentials.rootsPem, peerIs: 'client', atMs: Date.now() } as const;

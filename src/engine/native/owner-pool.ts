@@ -31,12 +31,8 @@ export class OwnerPool implements ScopePool {
     session.once('close', () => this.#sessions.delete(session));
   }
 
-  drain(): void {
-    this.#threads.drainOwner(this.handle);
-  }
-
   destroy(): void {
-    this.drain();
+    this.#threads.drainOwner(this.handle);
     for (const session of this.#sessions) session.destroy();
     this.#threads.forgetOwner(this.handle);
     this.#onDestroyed(this.id);

@@ -26,6 +26,9 @@ const CONNECT_ANSWER_TIMEOUT_MS = 30_000;
 
 type Scope = OwnerScope<SessionPool<ClientHttp2Session>>;
 
+/** Sessions that are tried for one stream: at an upgrade a fresh one may be told to go away as well. */
+const ATTEMPTS_MAX = 3;
+
 export interface HboneDialDeps {
   readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;
   readonly options: EngineOptions;
@@ -51,7 +54,7 @@ export class HboneDial {
     this.#deps = deps;
   }
 
-  /** Rejects with a MeshError; a session that died before it answered is replaced once. */
+  /** Rejects with a MeshError; a session that went away before it answered is replaced, by that of another tunnel for one. */
   async open(
     scope: Scope,
     { session: key, connect }: Pick<ForwardHbone, 'session' | 'connect'>,
@@ -73,7 +76,7 @@ export class HboneDial {
         };
       } catch (error) {
         lease[Symbol.dispose]();
-        if (error instanceof StreamRefusedError && attempt === 1 && lease.reused) continue;
+        if (error instanceof StreamRefusedError && attempt < ATTEMPTS_MAX) continue;
         throw error;
       }
     }

@@ -134,6 +134,7 @@ class HboneAcceptor {
       if (!isHangup(error)) this.#failed(accepted, new Error(`h2 failed: ${error.message}`));
     });
     peers.watch(session, check, () => open.cut(REVOKED.flag, REVOKED.error));
+    if (this.#scope.isLeaving) session.once('remoteSettings', () => session.close()); // accepted just before the listener closed
     session.setLocalWindowSize(options.connectionWindowBytes);
     watchLiveness(session);
     session.on('stream', (stream, headers, _flags, rawHeaders) => {

@@ -31,6 +31,8 @@ export interface PodProxiesDeps<N extends NetnsHandle> {
   readonly log: Logger;
   /** How long open connections of a deleted pod may go on. */
   readonly drainMs: number;
+  /** The pod's listeners close next while those of another tunnel stay: what waits in their queues shall go there. */
+  readonly passQueuesOn: (netns: N) => void;
   readonly changed: () => void;
   readonly metrics: { started(): void; stopped(): void };
 }
@@ -116,9 +118,15 @@ export class PodProxies<N extends NetnsHandle> {
     for (const [uid, { running }] of [...this.#pods]) if (!running) this.delete(uid);
   }
 
-  /** Closes every listener at once; resolves when all connections have ended, at the deadline at the latest. */
+  /**
+   * Closes every listener at once, another tunnel's may take over; resolves when all connections have ended, at the deadline
+   * at the latest.
+   */
   async drainAll(deadlineMs: number): Promise<void> {
-    for (const uid of [...this.#pods.keys()]) this.#remove(uid, deadlineMs);
+    for (const [uid, { running, netns }] of [...this.#pods]) {
+      if (running) this.#deps.passQueuesOn(netns);
+      this.#remove(uid, deadlineMs);
+    }
     this.#deps.changed();
     await Promise.all(this.#draining);
   }

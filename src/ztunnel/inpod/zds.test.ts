@@ -116,6 +116,7 @@ class Node {
       log: silentLogger,
       drainMs: 30_000,
       changed: () => {},
+      passQueuesOn: () => {},
       metrics: { started() {}, stopped() {} },
     },
     this.abort.signal,
