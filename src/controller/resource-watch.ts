@@ -23,6 +23,10 @@ const SERVED = {
   gateways: gatewayApi('Gateway'),
   gatewayClasses: gatewayApi('GatewayClass'),
   httpRoutes: gatewayApi('HTTPRoute'),
+  grpcRoutes: gatewayApi('GRPCRoute'),
+  tcpRoutes: gatewayApi('TCPRoute'),
+  tlsRoutes: gatewayApi('TLSRoute'),
+  referenceGrants: gatewayApi('ReferenceGrant'),
 } as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>, GroupKind>;
 
 type Served = keyof typeof SERVED;

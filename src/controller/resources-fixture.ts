@@ -17,6 +17,10 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 're
   Gateway: 'gateways',
   GatewayClass: 'gatewayClasses',
   HTTPRoute: 'httpRoutes',
+  GRPCRoute: 'grpcRoutes',
+  TCPRoute: 'tcpRoutes',
+  TLSRoute: 'tlsRoutes',
+  ReferenceGrant: 'referenceGrants',
 };
 
 export function resourcesOf(objects: readonly KubeObject[], refusedPolicies: readonly RefusedObject[] = []): Resources {

@@ -5,12 +5,16 @@ import type {
   Condition,
   EndpointSliceBody,
   GatewayBody,
+  GrpcRouteBody,
   HttpRouteBody,
   PeerAuthenticationSpec,
   PodBody,
+  ReferenceGrantBody,
   ServiceBody,
   ServiceEntrySpec,
   ServiceEntryStatus,
+  TcpRouteBody,
+  TlsRouteBody,
   WorkloadEntrySpec,
 } from '../schema/index.ts';
 
@@ -22,6 +26,10 @@ export type EndpointSlice = KubeObject & EndpointSliceBody;
 export type Gateway = KubeObject & GatewayBody;
 export type GatewayClass = KubeObject & { readonly spec?: { readonly controllerName: string } };
 export type HttpRouteObject = KubeObject & HttpRouteBody;
+export type GrpcRouteObject = KubeObject & GrpcRouteBody;
+export type TcpRouteObject = KubeObject & TcpRouteBody;
+export type TlsRouteObject = KubeObject & TlsRouteBody;
+export type ReferenceGrant = KubeObject & ReferenceGrantBody;
 export type Secret = KubeObject;
 
 interface WithConditions {
@@ -48,6 +56,10 @@ export interface Resources {
   readonly gateways: readonly Gateway[];
   readonly gatewayClasses: readonly GatewayClass[];
   readonly httpRoutes: readonly HttpRouteObject[];
+  readonly grpcRoutes: readonly GrpcRouteObject[];
+  readonly tcpRoutes: readonly TcpRouteObject[];
+  readonly tlsRoutes: readonly TlsRouteObject[];
+  readonly referenceGrants: readonly ReferenceGrant[];
   readonly secrets: readonly Secret[];
   /** Objects of kinds that are read and validated but take no effect yet. */
   readonly notServed: readonly KubeObject[];

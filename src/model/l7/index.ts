@@ -6,6 +6,7 @@ export type * from './http-policy.ts';
 export type * from './http-route.ts';
 export type * from './l4-route.ts';
 export type * from './rate-limit.ts';
+export * from './regular-expression.ts';
 export type * from './telemetry.ts';
 export type * from './text-match.ts';
 export * from './traffic-policy.ts';

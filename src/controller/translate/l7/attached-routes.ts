@@ -19,6 +19,10 @@ export interface AttachedRoute {
   readonly port: number | undefined;
   /** Consumer routes hold for clients of their namespace; undefined: everybody. */
   readonly clientNamespace: string | undefined;
+  /** Names of the listeners of an ingress gateway. */
+  readonly listeners: readonly string[];
+  /** Hosts of the object, for ingress gateways; empty: those of the listener. */
+  readonly hosts: readonly string[];
   /** `namespace/name` of the object, and when it was made, for the order between objects. */
   readonly name: string;
   readonly createdAt: string;
@@ -43,7 +47,17 @@ export function portRoutes(
     }),
     toVirtualHost(service, shared, []),
   ];
-  return { virtualHosts, l4Routes: own.flatMap(({ l4 }) => l4) };
+  return { virtualHosts, l4Routes: l4Routes(own) };
+}
+
+/** Those of consumers first, and those that look for a server name before those that do not. */
+function l4Routes(routes: readonly AttachedRoute[]): readonly L4Route[] {
+  const all = routes.flatMap(({ clientNamespace, l4 }) =>
+    clientNamespace === undefined ? l4 : l4.map((route) => ({ ...route, clientNamespaces: [clientNamespace] })),
+  );
+  const rank = ({ clientNamespaces, sniHosts }: L4Route): number =>
+    (clientNamespaces.length > 0 ? 0 : 2) + (sniHosts.length > 0 ? 0 : 1);
+  return all.sort((a, b) => rank(a) - rank(b)); // stable: the older object's stay first
 }
 
 function toVirtualHost(

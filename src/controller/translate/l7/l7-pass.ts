@@ -18,8 +18,10 @@ import type { AttachedRoute } from './attached-routes.ts';
 import { toCluster, toEndpoints } from './clusters.ts';
 import { referredClusters, toConfig, withRoutes } from './gateway-resources.ts';
 import { isReadyReplica, servedGatewayStatus } from './gateway-status.ts';
+import { translateGrpcRoute } from './grpc-route.ts';
 import { translateHttpRoute } from './http-route.ts';
-import type { RouteSurroundings, TranslatedRoute } from './route-parents.ts';
+import { translateTcpRoute, translateTlsRoute } from './l4-routes.ts';
+import type { RouteObject, RouteSurroundings, TranslatedRoute } from './route-parents.ts';
 import type { ServedGateway, ServedGateways } from './served-gateways.ts';
 
 export interface L7Input {
@@ -66,32 +68,49 @@ class L7Pass {
 
   #routes(): readonly TranslatedRoute[] {
     const { resources, memo, served, infos } = this.#input;
+    const around = this.#surroundings();
+    // Routes depend on services by what they name; the whole list is one dependency, as most changes touch endpoints.
+    const dependencies = [served, infos, resources.referenceGrants, resources.namespaces];
+    const each = <T extends RouteObject>(
+      objects: readonly T[],
+      translate: (object: T, given: RouteSurroundings) => TranslatedRoute,
+    ): readonly TranslatedRoute[] =>
+      objects.map((object) =>
+        memo.get(`${object.kind} ${nameOf(object)}`, [object, ...dependencies], () => translate(object, around)),
+      );
+    return [
+      ...each(resources.httpRoutes, translateHttpRoute),
+      ...each(resources.grpcRoutes, translateGrpcRoute),
+      ...each(resources.tlsRoutes, translateTlsRoute),
+      ...each(resources.tcpRoutes, translateTcpRoute),
+    ];
+  }
+
+  #surroundings(): RouteSurroundings {
+    const { served, infos, resources } = this.#input;
     const services = new Map<string, ServiceInfo[]>();
     for (const info of infos) {
       const key = `${info.origin} ${info.service.namespace}/${info.service.name}`;
-      services.set(key, [...(services.get(key) ?? []), info]);
+      const list = services.get(key);
+      if (list) list.push(info);
+      else services.set(key, [info]);
     }
-    // Routes depend on services by what they name; the whole list is one dependency, as most changes touch endpoints.
-    return resources.httpRoutes.map((object) =>
-      memo.get(`http route ${nameOf(object)}`, [object, served, infos], () =>
-        translateHttpRoute(object, this.#surroundings(services)),
-      ),
-    );
-  }
-
-  #surroundings(services: RouteSurroundings['services']): RouteSurroundings {
-    const { served, settings } = this.#input;
+    const labels = new Map(resources.namespaces.map(({ metadata }) => [metadata.name, metadata.labels ?? NO_LABELS]));
     return {
       gateways: served,
-      services,
-      resolveBackend: ({ group = '', kind = 'Service', namespace, name, port }, own) => {
-        if (group !== '' || kind !== 'Service' || port === undefined) return undefined;
-        const there = namespace ?? own;
-        const cluster = `${there}/${name}.${there}.svc.${settings.clusterDomain}`;
-        const known = this.#byKey.get(cluster)?.ports.some((one) => one.port === port);
-        return known ? { cluster, port } : undefined;
+      catalog: {
+        services,
+        findHost: (hostname, namespace) => this.#findHost(hostname, namespace),
+        grants: resources.referenceGrants,
       },
+      namespaceLabels: (namespace) => labels.get(namespace) ?? NO_LABELS,
     };
+  }
+
+  /** A host name as its own namespace means it. */
+  #findHost(hostname: string, namespace: string): ServiceInfo | undefined {
+    const own = this.#byKey.get(`${namespace}/${hostname}`);
+    return own ?? this.#input.infos.find(({ service }) => service.hostname === hostname);
   }
 
   #gateway(
