@@ -10,6 +10,7 @@ import { BenchCluster } from './cluster.ts';
 import { measureConfigEdit } from './measures/config-edit.ts';
 import { measureEnrolment } from './measures/enrolment.ts';
 import { measureIdleMemory } from './measures/idle-memory.ts';
+import { measurePluginCalls } from './measures/plugin-calls.ts';
 import { measureRecovery } from './measures/recovery.ts';
 import { measureRequests, type RequestFigures } from './measures/requests.ts';
 import { measureThroughput } from './measures/throughput.ts';
@@ -135,6 +136,10 @@ async function main(): Promise<void> {
   }
   console.error('mesh: recovery after kill -9');
   figures.push(...percentileFigures('label to enrolled, 100 running pods', await measureEnrolment(cluster)));
+  const calls = await measurePluginCalls(cluster);
+  for (const command of ['ADD', 'CHECK', 'DEL'] as const) {
+    figures.push(...percentileFigures(`CNI ${command}, 40 pods at once`, calls[command]));
+  }
 
   const report: Report = {
     date: new Date().toISOString(),

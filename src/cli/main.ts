@@ -38,6 +38,16 @@ program
   .description('run the node tunnel; configured by its environment')
   .action(() => runProgram(async () => (await import('./ztunnel.ts')).runZtunnel));
 program
+  .command('waypoint')
+  .description('run a replica of a waypoint; configured by its environment')
+  .option('--worker', 'one of several workers of the process that started it')
+  .action(({ worker }: { worker?: boolean }) =>
+    runProgram(async () => {
+      const { runWaypoint, runWaypointWorker } = await import('./waypoint.ts');
+      return worker ? runWaypointWorker : runWaypoint;
+    }),
+  );
+program
   .command('cni')
   .description('run the node agent; configured by its environment')
   .action(() => runProgram(async () => (await import('./cni.ts')).runCni));
@@ -45,10 +55,15 @@ program
   .command('controller')
   .description('run the control plane; configured by its environment')
   .action(() => runProgram(async () => (await import('./controller.ts')).runController));
+program
+  .command('node-check', { hidden: true })
+  .description('look at this node; run by check')
+  .action(() => runProgram(async () => (await import('./node-check.ts')).runNodeCheck));
 const asked = process.argv[2] ?? 'help';
 const isHelp = ['help', '--help', '-h'].includes(asked);
 if (isHelp || ['install', 'upgrade', 'uninstall', 'check'].includes(asked)) {
   for (const command of (await import('./install.ts')).installCommands(VERSION)) program.addCommand(command);
+  program.addCommand((await import('./check.ts')).checkCommand(VERSION));
 }
 if (isHelp || asked === 'local') {
   program.addCommand((await import('./local.ts')).localCommand());

@@ -43,6 +43,10 @@ export class ClusterApi implements AsyncDisposable {
     return this.#source.problems();
   }
 
+  informer<T extends KubeObject>(kind: GroupKind): Informer<T> {
+    return this.#source.informer<T>(kind);
+  }
+
   find(kind: GroupKind, key: NamespacedName): KubeObject | undefined {
     return this.#source.find(kind, key);
   }

@@ -6,6 +6,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoName, errorMessage, MeshError } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
 import {
   type CniAttachment,
   type CniNetworkList,
@@ -38,9 +39,12 @@ interface CachedAttachment {
 
 export class CniChain {
   readonly #dirs: CniDirs;
+  readonly #log: Logger;
 
-  constructor(dirs: CniDirs) {
+  /** Every call that a plugin answers is logged as `CNI plugin called`, with how long it took. */
+  constructor(dirs: CniDirs, log: Logger) {
     this.#dirs = dirs;
+    this.#log = log;
   }
 
   /**
@@ -57,6 +61,15 @@ export class CniChain {
     }
     await this.#remember({ list, attachment, result: result ?? {} });
     return result ?? {};
+  }
+
+  /** Asks every plugin whether the pod is attached as ADD left it. Rejects with ERR_SYSTEM when one says no. */
+  async check(attachment: CniAttachment): Promise<void> {
+    const cached = await this.#recall(attachment.containerId);
+    if (cached === undefined) throw new MeshError('ERR_NOT_FOUND', `${attachment.containerId} was never attached`);
+    for (const plugin of cached.list.plugins) {
+      await this.#call('CHECK', cached.list, plugin, attachment, cached.result);
+    }
   }
 
   /** Detaches a pod: every plugin is asked, the first refusal is thrown afterwards. Twice is fine. */
@@ -89,12 +102,13 @@ export class CniChain {
   }
 
   async #call(
-    command: 'ADD' | 'DEL',
+    command: 'ADD' | 'CHECK' | 'DEL',
     list: CniNetworkList,
     plugin: CniPluginConfig,
     attachment: CniAttachment,
     previous?: CniResult,
   ): Promise<string> {
+    const startMs = performance.now();
     const { code, stdout, stderr } = await runAny(
       'nsenter',
       [`--net=${this.#dirs.nodeNetns}`, join(this.#dirs.binDir, plugin.type)],
@@ -104,7 +118,11 @@ export class CniChain {
         timeoutMs: PLUGIN_TIMEOUT_MS,
       },
     );
-    if (code === 0) return stdout;
+    if (code === 0) {
+      const durationMs = Math.round(performance.now() - startMs);
+      this.#log.info('CNI plugin called', { plugin: plugin.type, command, durationMs });
+      return stdout;
+    }
     throw new MeshError('ERR_SYSTEM', `plugin ${plugin.type} refused ${command}: ${pluginErrorText(stdout, stderr)}`);
   }
 

@@ -22,6 +22,7 @@ export {
   processStartTime,
   writeState,
 } from './cluster-state.ts';
+export { CniChain } from './cni-chain.ts';
 export { entryArgs, podEntryCgroup, resolvConfText } from './container-process.ts';
 export { isReady, type Pod, type PodSpec, podIps, type Service } from './kinds.ts';
 export { captureLink } from './link-capture.ts';
@@ -33,6 +34,7 @@ export {
   type StoredObject,
   storeObjects,
 } from './manifest-store.ts';
+export { nodeDirs } from './node-files.ts';
 export { connectionKey, type TcpPacket } from './pcap.ts';
 export { type HttpAnswer, httpRequest } from './probe.ts';
 export { type RunResult, run, runAny, SYSTEM_PATH } from './process-runner.ts';

@@ -15,12 +15,19 @@ export interface Probe {
   readonly failureThreshold?: number;
 }
 
+export interface EnvVar {
+  readonly name: string;
+  readonly value?: string;
+  /** A fact of the pod: `metadata.name`, `status.podIP`, ... */
+  readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
+}
+
 export interface Container {
   readonly name: string;
   readonly command?: readonly string[];
   readonly args?: readonly string[];
   readonly workingDir?: string;
-  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly env?: readonly EnvVar[];
   readonly ports?: readonly {
     readonly name?: string;
     readonly containerPort: number;
@@ -81,6 +88,7 @@ export interface ServicePort {
   readonly port: number;
   readonly targetPort?: number | string;
   readonly protocol?: string;
+  readonly appProtocol?: string;
 }
 
 export interface Service extends KubeObject {

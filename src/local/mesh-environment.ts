@@ -66,6 +66,21 @@ export function tunnelEnv(plan: ClusterPlan, node: NodePlan): ComponentEnv {
   };
 }
 
+/** Of a waypoint's container, beside the facts of its pod. One worker: a local cluster shares one machine. */
+export function waypointEnv(plan: ClusterPlan): ComponentEnv {
+  return {
+    CLUSTER_ID: 'Kubernetes',
+    XDS_ADDRESS: `https://${CONTROL_PLANE_HOST}:${CONTROL_PLANE_PORT}`,
+    XDS_ROOT_CA: meshSecrets(plan).rootCert,
+    CONCURRENCY: '1',
+  };
+}
+
+/** Where tokens of pods are kept. */
+export function podTokensFolder(plan: ClusterPlan): string {
+  return join(plan.secretDir, 'pods');
+}
+
 export function agentEnv(
   plan: ClusterPlan,
   node: NodePlan,

@@ -11,6 +11,7 @@ import { errorMessage, MeshError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { removeCgroup } from './cgroup.ts';
 import type { CniChain } from './cni-chain.ts';
+import { containerEnv } from './container-env.ts';
 import { ContainerProcess, containerCgroup, podCgroup, resolvConfText } from './container-process.ts';
 import { type Container, findPort, type Pod, type PodStatus } from './kinds.ts';
 import { createSandbox, removeSandbox, type Sandbox } from './pod-sandbox.ts';
@@ -33,6 +34,9 @@ export interface WorkerDeps {
   readonly tempDir: string;
   /** Environment every container starts from. */
   readonly baseEnv: Readonly<Record<string, string>>;
+  /** Issues a token of the pod's account, for pods that speak to the control plane; the file of it. */
+  readonly tokens?: (pod: Pod) => Promise<string | undefined>;
+  readonly revokeTokens?: (podUid: string) => Promise<void>;
   netnsOf(podUid: string): string;
   writeStatus(pod: Pod, status: PodStatus): Promise<void>;
 }
@@ -138,7 +142,8 @@ export class PodWorker {
   async #start(container: Container, sandbox: Sandbox, resolvConf: string): Promise<ContainerProcess> {
     const { metadata } = this.#pod;
     const containerId = randomBytes(32).toString('hex');
-    const own = (container.env ?? []).map(({ name, value = '' }) => [name, value] as const);
+    const own = containerEnv(this.#pod, container, sandbox.ips);
+    const token = await this.#deps.tokens?.(this.#pod);
     return await ContainerProcess.start({
       netns: sandbox.netns,
       cgroup: containerCgroup(this.#deps.nodeCgroup, this.#uid, containerId),
@@ -146,7 +151,12 @@ export class PodWorker {
       hostname: metadata.name,
       command: [...(container.command ?? []), ...(container.args ?? [])],
       cwd: container.workingDir ?? '/',
-      env: { ...this.#deps.baseEnv, HOSTNAME: metadata.name, ...Object.fromEntries(own) },
+      env: {
+        ...this.#deps.baseEnv,
+        HOSTNAME: metadata.name,
+        ...own,
+        ...(token === undefined ? {} : { AUTH_TOKEN: token }),
+      },
       logFile: join(this.#deps.logDir, `${metadata.namespace}_${metadata.name}_${container.name}.log`),
     });
   }
@@ -220,6 +230,7 @@ export class PodWorker {
     await Promise.all([...this.#containers.values()].map(({ process }) => process?.stop(limitMs)));
     await this.#done;
     await removeCgroup(podCgroup(this.#deps.nodeCgroup, this.#uid));
+    await this.#deps.revokeTokens?.(this.#uid);
     if (this.#sandbox) await removeSandbox(this.#sandbox, this.#deps.chain, this.#log);
   }
 

@@ -15,12 +15,16 @@ import { startClusterDns } from './cluster-dns.ts';
 import { type ClusterPlan, type NodePlan, netnsPath, podNetns } from './cluster-plan.ts';
 import { CniChain } from './cni-chain.ts';
 import type { ComponentState } from './component.ts';
-import { NAMESPACE, NODE } from './kinds.ts';
+import { GatewayLoop } from './gateway-loop.ts';
+import { GATEWAY_NAME_LABEL } from './gateway-plan.ts';
+import { NAMESPACE, NODE, type Pod } from './kinds.ts';
 import { Kubelet } from './kubelet.ts';
 import { storeObjects } from './manifest-store.ts';
 import { type MeshOptions, startMesh } from './mesh.ts';
+import { meshSecrets, podTokensFolder, waypointEnv } from './mesh-environment.ts';
 import { createNetwork } from './network.ts';
 import { createNodeFiles, nodeDirs } from './node-files.ts';
+import { PodTokens } from './pod-tokens.ts';
 import { ServiceProxy } from './service-proxy.ts';
 import { WorkloadLoop } from './workload-loop.ts';
 
@@ -57,9 +61,15 @@ export async function superviseCluster(options: SupervisorOptions, signal: Abort
     const onComponents = options.onComponents.bind(options);
     stack.use(await startMesh({ ...options.mesh, plan, clock, log, cgroup2, onComponents }, api, signal));
   }
+  const tokens = new PodTokens(meshSecrets(plan).tokensFile, podTokensFolder(plan));
   for (const node of plan.nodes) {
     const nodeNetns = stack.use(Netns.open(netnsPath(node.netns)));
-    stack.use(startKubelet(options, node, { api, nodeNetns, cgroup2 }));
+    stack.use(startKubelet(options, node, { api, nodeNetns, cgroup2, tokens }));
+  }
+  if (options.mesh) {
+    const env = Object.entries(waypointEnv(plan)).map(([name, value]) => ({ name, value }));
+    const container = { command: [...options.mesh.program, 'waypoint'], env };
+    stack.use(new GatewayLoop({ api, log, container }));
   }
   stack.use(new WorkloadLoop({ api, clock, log, nodeNames: plan.nodes.map((node) => node.name) }));
   await options.onReady();
@@ -91,10 +101,11 @@ async function createNodes(plan: ClusterPlan, api: ClusterApi, cgroup2: string):
 function startKubelet(
   { plan, clock, log, containerEnv }: SupervisorOptions,
   node: NodePlan,
-  { api, nodeNetns, cgroup2 }: { api: ClusterApi; nodeNetns: Netns; cgroup2: string },
+  { api, nodeNetns, cgroup2, tokens }: { api: ClusterApi; nodeNetns: Netns; cgroup2: string; tokens: PodTokens },
 ): Kubelet {
+  const kubeletLog = log.child('kubelet', { node: node.name });
   const worker = {
-    chain: new CniChain(nodeDirs(node)),
+    chain: new CniChain(nodeDirs(node), kubeletLog),
     nodeNetns,
     nodeIp: node.ipv4,
     nodeCgroup: join(cgroup2, node.cgroup),
@@ -103,8 +114,14 @@ function startKubelet(
     tempDir: tempDir(plan),
     baseEnv: containerEnv,
     netnsOf: (podUid: string) => podNetns(plan, podUid),
+    tokens: async (pod: Pod) => (isGatewayReplica(pod) ? await tokens.issue(pod) : undefined),
+    revokeTokens: (podUid: string) => tokens.revoke(podUid),
   };
-  return new Kubelet({ nodeName: node.name, api, clock, log: log.child('kubelet', { node: node.name }), worker });
+  return new Kubelet({ nodeName: node.name, api, clock, log: kubeletLog, worker });
+}
+
+function isGatewayReplica({ metadata }: Pod): boolean {
+  return metadata.labels?.[GATEWAY_NAME_LABEL] !== undefined;
 }
 
 function tempDir(plan: ClusterPlan): string {

@@ -45,6 +45,7 @@ const OWNER = 'waypoint';
 export class Waypoint implements AsyncDisposable {
   readonly state: WaypointState;
   readonly #options: WaypointOptions;
+  readonly #clock: Clock;
   readonly #engine: Engine;
   readonly #tunnels: TunnelServer;
   #listener: EngineListener | undefined;
@@ -53,6 +54,7 @@ export class Waypoint implements AsyncDisposable {
     const { identity } = options;
     const { clock, random, log, registry } = deps;
     this.#options = options;
+    this.#clock = clock;
     const refusals = new Counter({
       name: 'culvert_waypoint_tunnels_refused_total',
       help: 'Tunnels refused before anything was sent in them, by reason (unstable).',
@@ -105,9 +107,13 @@ export class Waypoint implements AsyncDisposable {
     return this.#engine.stats().connections;
   }
 
-  /** No new tunnels; clients are asked to leave; resolves when the last has, at `deadlineMs` at the latest. */
-  async drain(deadlineMs: number): Promise<void> {
+  /**
+   * Clients are asked to leave. New tunnels are accepted for `lingerMs` more: who sends them hears of the end later than we
+   * do. Resolves when the last has left, at `deadlineMs` after that at the latest.
+   */
+  async drain({ lingerMs, deadlineMs }: { readonly lingerMs: number; readonly deadlineMs: number }): Promise<void> {
     this.#tunnels.drain();
+    await this.#clock.sleep(lingerMs);
     await this.#engine.drain(OWNER, deadlineMs);
     await this.#engine.drain(UPSTREAM_OWNER, 0);
   }

@@ -69,6 +69,17 @@ export class Cluster {
     return before.metadata.resourceVersion === after.metadata.resourceVersion ? 'unchanged' : 'changed';
   }
 
+  /** Whether the account of the kubeconfig may do this in the whole cluster. */
+  async mayI(verb: string, group: string, resource: string): Promise<boolean> {
+    const version = 'authorization.k8s.io/v1';
+    const spec = { resourceAttributes: { verb, group, resource } };
+    const { status, body } = await this.#api.callPatiently({
+      ...{ method: 'POST', path: `/apis/${version}/selfsubjectaccessreviews`, contentType: 'application/json' },
+      body: { apiVersion: version, kind: 'SelfSubjectAccessReview', spec },
+    });
+    return status === 201 && (body as { status?: { allowed?: boolean } }).status?.allowed === true;
+  }
+
   /** Undefined when it is not there, or its kind is not. */
   async read(apiVersion: string, kind: string, name: string, namespace?: string): Promise<ApiObject | undefined> {
     return this.#get(objectPath(kindPath(apiVersion, kind), name, namespace));
