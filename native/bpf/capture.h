@@ -19,6 +19,7 @@ enum {
 	POD_DNS = 2,            /* port 53 goes to the DNS proxy */
 	POD_INGRESS_BYPASS = 4, /* inbound is left alone */
 	POD_IPV6 = 8,           /* IPv6 is captured as well */
+	POD_EXCLUSIONS = 16,    /* excluded_ports or excluded_ranges has entries of the pod */
 };
 
 /* pods: netns cookie -> pod_config */
@@ -26,6 +27,20 @@ struct pod_config {
 	__u32 flags;
 	__u32 ip4_be;    /* where outbound IPv4 is sent; 0: the pod has no IPv4, connect() is refused */
 	__u32 ip6_be[4]; /* the same for IPv6 */
+};
+
+/* excluded_ports: excluded_port -> 1 */
+struct excluded_port {
+	__u64 netns;
+	__u32 port;
+	__u32 inbound; /* 0: a destination of the pod, 1: a port of the pod */
+};
+
+/* excluded_ranges: excluded_range -> 1, longest prefix. prefix_bits counts those of netns too. */
+struct excluded_range {
+	__u32 prefix_bits;
+	__u32 netns[2]; /* the cookie, in host order */
+	struct capture_address address;
 };
 
 /* owners: capture_address -> netns cookie */

@@ -37,6 +37,24 @@ struct {
 	__type(value, struct pod_config);
 } pods __weak SEC(".maps");
 
+/* Written by the node agent, for pods whose owner keeps something out of the mesh. A miss captures. Full: enrolment
+ * fails. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct excluded_port);
+	__type(value, __u8);
+} excluded_ports __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct excluded_range);
+	__type(value, __u8);
+} excluded_ranges __weak SEC(".maps");
+
 /* Written by the node agent. A miss in a captured namespace means an address the agent does not know: inbound to it is
  * dropped. Full: enrolment fails. */
 struct {
@@ -179,6 +197,22 @@ static __always_inline bool is_no_host(const struct capture_address *address)
 		return last == 0 || (last >> 28) == 14;
 	return (bpf_ntohl(address->words_be[0]) >> 24) == 0xff ||
 	       (address->words_be[0] == 0 && address->words_be[1] == 0 && address->words_be[2] == 0 && last == 0);
+}
+
+static __always_inline bool is_excluded_port(__u64 netns, __u32 port, bool inbound)
+{
+	struct excluded_port key = { .netns = netns, .port = port, .inbound = inbound };
+
+	return bpf_map_lookup_elem(&excluded_ports, &key) != NULL;
+}
+
+static __always_inline bool is_excluded_address(__u64 netns, const struct capture_address *address)
+{
+	struct excluded_range key = { .prefix_bits = 64 + 128, .address = *address };
+
+	key.netns[0] = (__u32)netns;
+	key.netns[1] = (__u32)(netns >> 32);
+	return bpf_map_lookup_elem(&excluded_ranges, &key) != NULL;
 }
 
 static __always_inline bool is_owned_by(const struct capture_address *address, __u64 netns)

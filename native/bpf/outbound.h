@@ -84,6 +84,9 @@ static __always_inline enum verdict redirect_outbound(struct bpf_sock_addr *ctx,
 	is_dns = (pod->flags & POD_DNS) && to->port_be == bpf_htons(DNS_WELL_KNOWN_PORT);
 	if (protocol == IPPROTO_UDP && !is_dns)
 		goto pass;
+	if ((pod->flags & POD_EXCLUSIONS) && protocol != IPPROTO_UDP &&
+	    (is_excluded_port(netns, bpf_ntohs(to->port_be), false) || is_excluded_address(netns, &to->address)))
+		goto pass;
 	if (protocol == IPPROTO_MPTCP_NUMBER)
 		goto refuse; /* its subflows would leave by themselves; libraries fall back to TCP */
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)

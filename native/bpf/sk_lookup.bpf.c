@@ -81,6 +81,8 @@ int capture_inbound(struct bpf_sk_lookup *ctx)
 	}
 	if (pod->flags & POD_INGRESS_BYPASS)
 		return SK_PASS;
+	if ((pod->flags & POD_EXCLUSIONS) && is_excluded_port(netns, port, true))
+		return SK_PASS;
 	struct tunnel_connection connection = {
 		.netns = netns,
 		.source = remote,

@@ -35,6 +35,8 @@ const PROGRAMS = [...NODE_PROGRAMS, INBOUND_PROGRAM, ...TUNNEL_SOCKOPS, TUNNEL_G
 const MAPS = [
   'pods',
   'owners',
+  'excluded_ports',
+  'excluded_ranges',
   'tunnels',
   'current_slot',
   'listeners',
@@ -49,6 +51,8 @@ export type CaptureMapName = (typeof MAPS)[number];
 const COPYABLE: ReadonlySet<CaptureMapName> = new Set([
   'pods',
   'owners',
+  'excluded_ports',
+  'excluded_ranges',
   'tunnels',
   'current_slot',
   'tunnel_connections',

@@ -29,6 +29,9 @@ import {
   COUNTER_NAMES,
   type CounterName,
   cookieKey,
+  cookieOfExclusion,
+  excludedPortKey,
+  excludedRangeKey,
   POD_FLAGS,
   podConfigValue,
   readEvent,
@@ -58,6 +61,14 @@ export interface PodCapture {
   readonly dns: boolean;
   readonly ingressBypass: boolean;
   readonly ipv6: boolean;
+  /** TCP that is left alone. */
+  readonly excluded?: PodExclusions;
+}
+
+export interface PodExclusions {
+  readonly outboundPorts: readonly number[];
+  readonly outboundRanges: readonly { readonly ip: string; readonly prefixLength: number }[];
+  readonly inboundPorts: readonly number[];
 }
 
 export type PodCaptureState = 'absent' | 'inactive' | 'active';
@@ -145,6 +156,7 @@ export class CapturePrograms implements Disposable {
     this.#podLinks.remove(cookie.toString());
     this.#map('pods').delete(cookieKey(cookie));
     this.#setOwned(cookie, []);
+    this.#setExcluded(cookie, undefined);
   }
 
   /** Forgets the namespaces that are gone and returns their number. */
@@ -228,13 +240,18 @@ export class CapturePrograms implements Disposable {
       (active ? POD_FLAGS.active : 0) |
       (pod.dns ? POD_FLAGS.dns : 0) |
       (pod.ingressBypass ? POD_FLAGS.ingressBypass : 0) |
-      (pod.ipv6 ? POD_FLAGS.ipv6 : 0);
+      (pod.ipv6 ? POD_FLAGS.ipv6 : 0) |
+      (pod.excluded ? POD_FLAGS.exclusions : 0);
     const pods = this.#map('pods');
     try {
       this.#setOwned(cookie, pod.ips);
+      this.#setExcluded(cookie, pod.excluded);
       pods.set(cookieKey(cookie), podConfigValue({ flags, ip4, ip6 }));
     } catch (error) {
-      if (pods.get(cookieKey(cookie)) === undefined) this.#setOwned(cookie, []); // a map is full: leave nothing of it
+      if (pods.get(cookieKey(cookie)) === undefined) {
+        this.#setOwned(cookie, []); // a map is full: leave nothing of it
+        this.#setExcluded(cookie, undefined);
+      }
       throw error;
     }
   }
@@ -248,6 +265,25 @@ export class CapturePrograms implements Disposable {
       ([key, value]) => value.readBigUInt64LE() === cookie && !wanted.some((ip) => ip.equals(key)),
     );
     for (const [key] of stale) owners.delete(key);
+  }
+
+  /** Most pods exclude nothing and never had anything in these maps, which a walk over them tells. */
+  #setExcluded(cookie: bigint, excluded: PodExclusions | undefined): void {
+    const { inboundPorts = [], outboundPorts = [], outboundRanges = [] } = excluded ?? {};
+    const wanted = {
+      excluded_ports: [
+        ...inboundPorts.map((port) => excludedPortKey(cookie, port, 'inbound')),
+        ...outboundPorts.map((port) => excludedPortKey(cookie, port, 'outbound')),
+      ],
+      excluded_ranges: outboundRanges.map((range) => excludedRangeKey(cookie, range)),
+    };
+    for (const name of ['excluded_ports', 'excluded_ranges'] as const) {
+      const map = this.#map(name);
+      for (const key of wanted[name]) map.set(key, Buffer.from([1]));
+      for (const key of [...map.keys()]) {
+        if (cookieOfExclusion(key) === cookie && !wanted[name].some((kept) => kept.equals(key))) map.delete(key);
+      }
+    }
   }
 
   #attachTunnel(id: bigint, slot: number, cgroupPath: string): void {

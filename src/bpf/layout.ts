@@ -6,7 +6,7 @@ import { isIP } from 'node:net';
 import { MeshError } from '../core/errors.ts';
 
 /** pod_config.flags. */
-export const POD_FLAGS = { active: 1, dns: 2, ingressBypass: 4, ipv6: 8 } as const;
+export const POD_FLAGS = { active: 1, dns: 2, ingressBypass: 4, ipv6: 8, exclusions: 16 } as const;
 
 /** In the order of `enum counter`. */
 export const COUNTER_NAMES = [
@@ -80,6 +80,29 @@ export function podConfigValue({ flags, ip4, ip6 }: PodConfig): Buffer {
   if (ip4 !== undefined) addressKey(ip4).copy(value, 4, 12);
   if (ip6 !== undefined) addressKey(ip6).copy(value, 8);
   return value;
+}
+
+/** struct excluded_port. */
+export function excludedPortKey(cookie: bigint, port: number, direction: 'inbound' | 'outbound'): Buffer {
+  const key = Buffer.alloc(16);
+  key.writeBigUInt64LE(cookie);
+  key.writeUInt32LE(port, 8);
+  key.writeUInt32LE(direction === 'inbound' ? 1 : 0, 12);
+  return key;
+}
+
+/** struct excluded_range. Throws ERR_MALFORMED. */
+export function excludedRangeKey(cookie: bigint, { ip, prefixLength }: { ip: string; prefixLength: number }): Buffer {
+  const key = Buffer.alloc(28);
+  key.writeUInt32LE(64 + prefixLength + (isIP(ip) === 4 ? 96 : 0));
+  key.writeBigUInt64LE(cookie, 4);
+  addressKey(ip).copy(key, 12);
+  return key;
+}
+
+/** Whose exclusion a key of one of the two maps is. */
+export function cookieOfExclusion(key: Buffer): bigint {
+  return key.readBigUInt64LE(key.length === 16 ? 0 : 4);
 }
 
 /** `flags` of a struct pod_config. */

@@ -1,6 +1,16 @@
 /** The bytes that src/bpf/layout.ts builds are those of the C structs in native/bpf/capture.h. */
 import test from 'ava';
-import { addressKey, COUNTER_NAMES, cookieKey, POD_FLAGS, podConfigValue, readEvent } from '../../src/bpf/layout.ts';
+import {
+  addressKey,
+  COUNTER_NAMES,
+  cookieKey,
+  cookieOfExclusion,
+  excludedPortKey,
+  excludedRangeKey,
+  POD_FLAGS,
+  podConfigValue,
+  readEvent,
+} from '../../src/bpf/layout.ts';
 import { runC } from './compile.ts';
 
 /** Prints the bytes of a C expression of that type as hex. */
@@ -43,6 +53,20 @@ test('the configuration of a pod', (t) => {
   t.is(podConfigValue({ flags, ip4: '10.1.2.3', ip6: 'fd00::7' }).toString('hex'), bytesInC('struct pod_config', inC));
   const none = podConfigValue({ flags: 0, ip4: undefined, ip6: undefined });
   t.is(none.toString('hex'), bytesInC('struct pod_config', '{ 0 }'));
+});
+
+test('the keys of exclusions', (t) => {
+  t.is(
+    excludedPortKey(77n, 8080, 'inbound').toString('hex'),
+    bytesInC('struct excluded_port', '{ .netns = 77, .port = 8080, .inbound = 1 }'),
+  );
+  const range = '{ .prefix_bits = 64 + 96 + 8, .netns = { 2, 1 }, .address = address("10.0.0.0") }';
+  t.is(
+    excludedRangeKey(0x1_0000_0002n, { ip: '10.0.0.0', prefixLength: 8 }).toString('hex'),
+    bytesInC('struct excluded_range', range),
+  );
+  t.is(cookieOfExclusion(excludedPortKey(77n, 1, 'outbound')), 77n);
+  t.is(cookieOfExclusion(excludedRangeKey(77n, { ip: 'fd00::', prefixLength: 8 })), 77n);
 });
 
 test('an event', (t) => {

@@ -1,6 +1,7 @@
 /** Per-pod switches read from annotations. Source: Istio annotation reference; booleans as Go's ParseBool reads them. */
 import { BACKEND_NAMES, type BackendName, type CaptureOptions } from '../redirect/port.ts';
 import type { Pod } from './pod.ts';
+import { readExclusions } from './pod-exclusions.ts';
 
 export interface PodOptions {
   readonly capture: CaptureOptions;
@@ -44,12 +45,15 @@ export function readPodOptions({ metadata }: Pod, defaults: CaptureDefaults): Po
   const backend = BACKEND_NAMES.find((name) => name === asked);
   if (asked !== undefined && backend === undefined)
     problems.push(`${REDIRECT}: not one of ${BACKEND_NAMES.join(', ')}`);
+  const { exclusions, problems: unread } = readExclusions(annotations);
+  problems.push(...unread);
   return {
     capture: {
       dnsCapture: flag(DNS) ?? defaults.dnsCapture,
       ingressBypass: flag(BYPASS) ?? false,
       virtualInterfaces,
       ipv6: defaults.ipv6,
+      ...(exclusions ? { exclusions } : {}),
     },
     ...(backend ? { backend } : {}),
     problems,

@@ -143,7 +143,8 @@ export class EbpfBackend implements RedirectBackend {
 }
 
 function toPodCapture(ips: readonly string[], options: CaptureOptions): PodCapture {
-  return { ips, dns: options.dnsCapture, ingressBypass: options.ingressBypass, ipv6: options.ipv6 };
+  const { dnsCapture: dns, ingressBypass, ipv6, exclusions: excluded } = options;
+  return { ...{ ips, dns, ingressBypass, ipv6 }, ...(excluded ? { excluded } : {}) };
 }
 
 function attempt(what: string, action: () => void): void {

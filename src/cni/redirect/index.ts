@@ -11,6 +11,7 @@ export {
   type CapturedPod,
   type CaptureOptions,
   type CaptureState,
+  type Exclusions,
   type RedirectBackend,
   type Usability,
 } from './port.ts';

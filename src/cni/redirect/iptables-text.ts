@@ -51,7 +51,7 @@ export function iptablesRuleset(rules: readonly Rule[], family: 4 | 6, residue: 
       ...stale.map((rule) => `-D ${rule}`),
       ...left.map((chain) => `-X ${chain}`),
       ...wantedJumps.filter((rule) => !there.includes(rule)).map((rule) => `-A ${rule}`),
-      ...rules.filter((rule) => rule.table === table).map((rule) => ruleText(rule, family)),
+      ...rules.filter((rule) => rule.table === table && isFor(rule, family)).map((rule) => ruleText(rule, family)),
       'COMMIT',
       '',
     ].join('\n');
@@ -76,6 +76,10 @@ export function iptablesRemoval({ chains, jumps }: Residue): string {
     .join('');
 }
 
+function isFor({ matches }: Rule, family: 4 | 6): boolean {
+  return matches.every((match) => match.on !== 'destination-range' || match.family === family);
+}
+
 function jumpTo(chain: RuleChain): string {
   return `${chain.toUpperCase()} -j ${OUR_CHAIN[chain]}`;
 }
@@ -98,6 +102,8 @@ function matchText(match: Match, family: 4 | 6, protocol: string): string {
       return `${bang}-s ${match.address[family]}/${bits}`;
     case 'destination':
       return `${bang}-d ${match.address[family]}/${bits}`;
+    case 'destination-range':
+      return `-d ${match.range.ip}/${match.range.prefixLength}`;
     case 'source-port':
       return `-m ${protocol} ${bang}--sport ${match.port}`;
     case 'destination-port':

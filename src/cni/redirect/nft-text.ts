@@ -55,6 +55,8 @@ export function nftRemoval(): string {
 
 /** A rule with an address becomes one rule for each family, any other one rule in all. */
 function ruleTexts(rule: Rule, families: readonly (4 | 6)[]): readonly string[] {
+  const own = rule.matches.find((m) => m.on === 'destination-range');
+  if (own !== undefined && !families.includes(own.family)) return [];
   const isFamilyBound = rule.matches.some((m) => m.on === 'source' || m.on === 'destination');
   const needsFamily = isFamilyBound || (families.length === 1 && rule.action.do === 'redirect');
   const texts = (family: 4 | 6 | undefined): string => {
@@ -73,6 +75,8 @@ function matchText(match: Match, family: 4 | 6): string {
       return addressText('saddr', match.address, family, match.not);
     case 'destination':
       return addressText('daddr', match.address, family, match.not);
+    case 'destination-range':
+      return `${match.family === 4 ? 'ip' : 'ip6'} daddr ${match.range.ip}/${match.range.prefixLength}`;
     case 'source-port':
       return `th sport ${equals(match.not)}${match.port}`;
     case 'destination-port':

@@ -10,6 +10,7 @@
  * leave uncaptured; for a running pod it comes after the tunnel's acknowledgement, so that no connection fails.
  */
 import type { Netns } from 'culvert-netns';
+import type { IpRange } from '../../model/address.ts';
 
 export type BackendName = 'ebpf' | 'nftables' | 'iptables';
 
@@ -26,6 +27,18 @@ export interface CaptureOptions {
   readonly virtualInterfaces: readonly string[];
   /** Whether IPv6 is captured as well. */
   readonly ipv6: boolean;
+  /** What the pod's owner keeps out of the mesh; absent: nothing. */
+  readonly exclusions?: Exclusions;
+}
+
+/** TCP that is neither encrypted nor policed, by wish. DNS over UDP is not concerned. */
+export interface Exclusions {
+  /** Destination ports of connections that the pod opens. */
+  readonly outboundPorts: readonly number[];
+  /** Destinations of connections that the pod opens. */
+  readonly outboundRanges: readonly IpRange[];
+  /** Ports of the pod that whoever comes in clear reaches directly. */
+  readonly inboundPorts: readonly number[];
 }
 
 export interface CapturedPod {

@@ -16,6 +16,19 @@ const CASES: Readonly<Record<string, { readonly rules: readonly Rule[]; readonly
   'no-dns': { rules: captureRules({ ...DEFAULT, dnsCapture: false }) },
   'ingress-bypass': { rules: captureRules({ ...DEFAULT, ingressBypass: true }) },
   'virtual-interfaces': { rules: captureRules({ ...DEFAULT, virtualInterfaces: ['vmtap0', 'docker0'] }) },
+  exclusions: {
+    rules: captureRules({
+      ...DEFAULT,
+      exclusions: {
+        outboundPorts: [9042],
+        outboundRanges: [
+          { ip: '10.0.0.0', prefixLength: 8 },
+          { ip: '2001:db8::', prefixLength: 32 },
+        ],
+        inboundPorts: [9090],
+      },
+    }),
+  },
   drain: { rules: drainRules() },
 };
 

@@ -12,6 +12,9 @@
  *    the client's own connection with the same port.
  * Source: Istio node agent behaviour, order of the rules included.
  */
+
+import type { IpRange } from '../../model/address.ts';
+import { ipFamily } from '../../model/ip.ts';
 import {
   DNS_PORT,
   INBOUND_HBONE_PORT,
@@ -20,7 +23,7 @@ import {
   SOURCE_PRESERVING_MARK,
   TUNNEL_MARK,
 } from '../../model/ports.ts';
-import type { CaptureOptions } from './port.ts';
+import type { CaptureOptions, Exclusions } from './port.ts';
 
 /** Source address of the kubelet's probes as pods see them. */
 export const PROBE_SOURCE = { 4: '169.254.7.127', 6: 'fd16:9254:7127:1337:ffff:ffff:ffff:ffff' } as const;
@@ -38,6 +41,8 @@ export type AddressPair = Readonly<Record<4 | 6, string>>;
 export type Match =
   | { readonly on: 'protocol'; readonly protocol: 'tcp' | 'udp' }
   | { readonly on: 'source' | 'destination'; readonly address: AddressPair; readonly not?: true }
+  /** Of one family; the rule is for that family alone. */
+  | { readonly on: 'destination-range'; readonly range: IpRange; readonly family: 4 | 6 }
   | { readonly on: 'source-port' | 'destination-port'; readonly port: number; readonly not?: true }
   | { readonly on: 'in-interface' | 'out-interface'; readonly name: string; readonly not?: true }
   /** Packet mark, under the mask 0xfff. */
@@ -71,12 +76,13 @@ const notToLoopback: Match = { on: 'destination', address: LOOPBACK, not: true }
 
 /** The rules of an enrolled pod, in the order in which they must stand in their chains. */
 export function captureRules(options: CaptureOptions): readonly Rule[] {
-  const { dnsCapture, ingressBypass, virtualInterfaces } = options;
+  const { dnsCapture, ingressBypass, virtualInterfaces, exclusions } = options;
   return [
     ...returnPathRules(),
     ...virtualInterfaces.flatMap(virtualInterfaceRules),
     ...(ingressBypass ? [] : [nat('prerouting', [{ on: 'source', address: PROBE_SOURCE }, tcp], { do: 'accept' })]),
     nat('output', [{ on: 'destination', address: PROBE_SOURCE }, tcp], { do: 'accept' }),
+    ...(exclusions === undefined ? [] : exclusionRules(exclusions)),
     ...(ingressBypass ? [] : [inboundRule()]),
     ...(dnsCapture ? queryRules() : []),
     nat('output', [tcp, { on: 'mark', mark: SOURCE_PRESERVING_MARK }], { do: 'accept' }),
@@ -118,6 +124,19 @@ function virtualInterfaceRules(name: string): readonly Rule[] {
   return [
     nat('prerouting', [from, tcp, syn], { do: 'redirect', port: OUTBOUND_PORT }),
     nat('prerouting', [from, tcp], { do: 'return' }),
+  ];
+}
+
+/** Before the rules that redirect. Only what opens a connection is translated, so nothing of an open one comes here. */
+function exclusionRules({ outboundPorts, outboundRanges, inboundPorts }: Exclusions): readonly Rule[] {
+  const accept: Action = { do: 'accept' };
+  const toPort = (port: number): readonly Match[] => [tcp, { on: 'destination-port', port }];
+  return [
+    ...inboundPorts.map((port) => nat('prerouting', toPort(port), accept)),
+    ...outboundPorts.map((port) => nat('output', toPort(port), accept)),
+    ...outboundRanges.map((range) =>
+      nat('output', [{ on: 'destination-range', range, family: ipFamily(range.ip) }, tcp], accept),
+    ),
   ];
 }
 
