@@ -179,3 +179,26 @@ export interface Background<T> {
   look(): Promise<T>;
   stop(): Promise<T>;
 }
+
+/** A Deployment of the image with an account and a Service of its name. */
+export function appDeployment(options: AppOptions & { readonly replicas: number }): readonly Manifest[] {
+  const { namespace, name, replicas, labels = {} } = options;
+  const strategy = { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } };
+  const template = { metadata: { labels: { app: name, ...labels } }, spec: appPodSpec({ account: name, ...options }) };
+  const spec = { replicas, strategy, selector: { matchLabels: { app: name } }, template };
+  return [
+    accountOf(namespace, name),
+    serviceOf(namespace, name),
+    manifest('apps/v1', 'Deployment', { namespace, name }, { spec }),
+  ];
+}
+
+/** Makes one call to `target` and ends, well when it was answered. */
+export function visitorSpec(target: string, options: Partial<AppOptions> = {}): object {
+  return appPodSpec({
+    ...{ namespace: '', name: '', ...options },
+    env: { ROLE: 'visitor', TARGET: target },
+    container: { readinessProbe: undefined },
+    spec: { restartPolicy: 'Never', terminationGracePeriodSeconds: 0, ...options.spec },
+  });
+}

@@ -93,6 +93,13 @@ export class Kubernetes {
     return (answer.body as { items: readonly T[] }).items;
   }
 
+  /** As a drain does. */
+  async evict(namespace: string, name: string): Promise<void> {
+    const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
+    const path = `/api/v1/namespaces/${namespace}/pods/${name}/eviction`;
+    await this.#succeed({ method: 'POST', path, body, contentType: 'application/json' }, `eviction of ${name}`);
+  }
+
   pods(namespace: string, labelSelector = ''): Promise<readonly PodObject[]> {
     return this.list<PodObject>(`/api/v1/namespaces/${namespace}/pods`, labelSelector);
   }
