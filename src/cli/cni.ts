@@ -5,6 +5,7 @@ import { Netns } from 'culvert-netns';
 import {
   agentMetrics,
   BackendChoice,
+  CAPTURE_CONDITION,
   EbpfBackend,
   findDeparture,
   findPodsCgroup,
@@ -59,7 +60,7 @@ async function serve(config: CniConfig, log: Logger, signal: AbortSignal): Promi
   scope.use(await serveHealth(config.healthPort, () => ready.agent && ready.installer));
   const manager = `culvert-cni-${config.agent.nodeName}`;
   const { source, writer, cluster } = scope.use(
-    await openProvider(config.provider, { manager, ownConditions: [], log: log.child('watch') }),
+    await openProvider(config.provider, { manager, ownConditions: [CAPTURE_CONDITION], log: log.child('watch') }),
   );
   const run = hostCommand(config, scope);
   const backends = scope.use(await BackendChoice.open(makeBackends(config, { run, log }), config.backend, log));

@@ -253,6 +253,26 @@ export function redirectSuite(start: () => Promise<BackendFixture>): void {
     t.is(seenByTunnel(await firstLine(lab.node, POD[4], APP_PORT)).port, 15_006);
   });
 
+  test.serial('what a pod excludes is left alone, until it is excluded no more', async (t) => {
+    await using lab = new PodLab();
+    for (const where of [lab.netns, lab.node]) for (const port of [APP_PORT, UNSERVED_PORT]) lab.serve(where, port);
+    await using _tunnel = await startTunnel(lab);
+    const nothing = { outboundPorts: [], outboundRanges: [], inboundPorts: [] };
+    await enrol(lab.pod({ exclusions: { ...nothing, outboundPorts: [APP_PORT], inboundPorts: [UNSERVED_PORT] } }));
+    for (const family of FAMILIES) {
+      t.is(await firstLine(lab.netns, FAR[family], APP_PORT), `app ${POD[family]}`);
+      t.is(seenByTunnel(await firstLine(lab.netns, FAR[family], UNSERVED_PORT)).port, 15_001, 'another port');
+      t.is(await firstLine(lab.node, POD[family], UNSERVED_PORT), `app ${NODE[family]}`);
+      t.is(seenByTunnel(await firstLine(lab.node, POD[family], APP_PORT)).port, 15_006, 'another port');
+    }
+    await backend.capture(lab.pod({ exclusions: { ...nothing, outboundRanges: [{ ip: FAR[4], prefixLength: 32 }] } }));
+    t.is(await firstLine(lab.netns, FAR[4], APP_PORT), `app ${POD[4]}`);
+    t.is(seenByTunnel(await firstLine(lab.netns, FAR[6], APP_PORT)).port, 15_001, 'another address');
+    t.is(seenByTunnel(await firstLine(lab.node, POD[4], UNSERVED_PORT)).port, 15_006, 'no more');
+    await backend.capture(lab.pod());
+    t.is(seenByTunnel(await firstLine(lab.netns, FAR[4], APP_PORT)).port, 15_001, 'no more');
+  });
+
   test.serial('without IPv6 only IPv4 is captured', async (t) => {
     await using lab = new PodLab();
     lab.serve(lab.netns, APP_PORT);

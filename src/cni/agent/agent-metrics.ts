@@ -1,5 +1,5 @@
 /** Metrics of the agent. Source: the names of Istio's CNI node agent. */
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge, Histogram } from 'prom-client';
 import type { MetricsRegistry } from '../../core/metrics.ts';
 
 export type InstallResult = 'SUCCESS' | 'COPY_BINARIES_FAILURE' | 'CREATE_CNI_CONFIG_FAILURE';
@@ -14,6 +14,8 @@ export interface AgentMetrics {
   tunnels(count: number): void;
   clearFound(counts: { readonly inbound: number; readonly outbound: number }): void;
   clearCut(count: number): void;
+  /** From the plugin's request to its answer. */
+  addTook(seconds: number): void;
   /** Pods by the back-end that captures them. */
   captured(countByBackend: ReadonlyMap<string, number>): void;
 }
@@ -50,6 +52,12 @@ export function agentMetrics(registry: MetricsRegistry): AgentMetrics {
     help: 'Connections in clear that a policy forbade and that were cut.',
     registers,
   });
+  const adds = new Histogram({
+    name: 'culvert_cni_add_duration_seconds',
+    help: 'Time from the request of the CNI plugin to the answer.',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5],
+    registers,
+  });
   const captured = new Gauge({
     name: 'culvert_cni_captured_pods',
     help: 'Pods in the mesh by the way their traffic is redirected.',
@@ -82,6 +90,7 @@ export function agentMetrics(registry: MetricsRegistry): AgentMetrics {
       found.inc({ direction: 'outbound' }, outbound);
     },
     clearCut: (count) => cut.inc(count),
+    addTook: (seconds) => adds.observe(seconds),
     captured(countByBackend) {
       captured.reset();
       for (const [backend, count] of countByBackend) captured.set({ backend }, count);

@@ -135,7 +135,10 @@ export async function startNodeAgent(
     await servePlugin({
       path: join(config.runDir, PLUGIN_SOCKET),
       log: log.child('plugin'),
-      onAnswer: (status) => metrics.pluginAnswered(status),
+      onAnswer(status, seconds) {
+        metrics.pluginAnswered(status);
+        metrics.addTook(seconds);
+      },
       onAdd: async (request, deadline) => {
         await started.promise;
         await queue.exclusively(keyText(request), () => reconciler.admit(request, deadline));

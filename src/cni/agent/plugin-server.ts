@@ -15,7 +15,7 @@ export interface PluginServerDeps {
   readonly log: Logger;
   /** Rejects when the pod must not start. Must end soon after the signal aborts. */
   readonly onAdd: (request: CmdAddRequest, signal: AbortSignal) => Promise<void>;
-  readonly onAnswer: (status: number) => void;
+  readonly onAnswer: (status: number, seconds: number) => void;
 }
 
 /** Below the plugin's own deadline, so that it prints the reason rather than that there was none. */
@@ -35,8 +35,9 @@ export async function servePlugin(deps: PluginServerDeps): Promise<AsyncDisposab
   const server = createServer(
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: ADD_DEADLINE_MS, maxHeaderSize: 8 * 1024 },
     (request, response) => {
+      const startMs = performance.now();
       answer(deps, request).then(({ status, text }) => {
-        onAnswer(status);
+        onAnswer(status, (performance.now() - startMs) / 1_000);
         if (status !== 200) log.warn('CNI request refused', { status, reason: text });
         response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' }).end(text);
       }, log.error);

@@ -25,6 +25,7 @@ function stage({ fail = new Set<string>(), tunnelled = 0 } = {}) {
     tunnel: { connections: 1, add: () => step('tell'), delete: () => step('untell') },
     probes: { add: () => step('probe'), remove: () => step('unprobe') },
     writer: {
+      patchStatus: async () => {},
       patchAnnotations: (_kind, _key, patch) => step(`annotate ${patch['ambient.istio.io/redirection'] ?? 'nothing'}`),
     },
     clock: { ...systemClock, monotonicMs: () => time.nowMs },
@@ -208,7 +209,10 @@ test('an annotation of a pod that is gone is no failure', async (t) => {
   await t.throwsAsync(plane.annotate(KEY, undefined), { code: 'ERR_ZDS' });
   const gone = new PodDataplane({
     ...({} as ConstructorParameters<typeof PodDataplane>[0]), // nothing else is reached
-    writer: { patchAnnotations: () => Promise.reject(new MeshError('ERR_NOT_FOUND', 'gone')) },
+    writer: {
+      patchStatus: async () => {},
+      patchAnnotations: () => Promise.reject(new MeshError('ERR_NOT_FOUND', 'gone')),
+    },
   });
   await t.notThrowsAsync(gone.annotate(KEY, undefined));
 });

@@ -16,9 +16,10 @@ import { errorMessage, MeshError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { KubeWriter } from '../../kube/index.ts';
 import type { NamespacedName } from '../../model/address.ts';
-import type { BackendName, RedirectBackend } from '../redirect/index.ts';
+import type { BackendName, Exclusions, RedirectBackend } from '../redirect/index.ts';
+import { conditionPatch } from './capture-condition.ts';
 import { type EnrolledPod, type EnrolledPods, toCaptured } from './enrolled-pods.ts';
-import { BACKEND_ANNOTATION, keyText, POD, REDIRECTION_ANNOTATION } from './pod.ts';
+import { BACKEND_ANNOTATION, keyText, POD, type Pod, podKey, REDIRECTION_ANNOTATION } from './pod.ts';
 import type { WorkloadInfo } from './zds-codec.ts';
 import type { ZdsPod } from './zds-server.ts';
 
@@ -38,7 +39,7 @@ export interface PodDataplaneDeps {
   readonly pods: EnrolledPods;
   readonly tunnel: TunnelPort;
   readonly probes: ProbePort;
-  readonly writer: Pick<KubeWriter, 'patchAnnotations'>;
+  readonly writer: KubeWriter;
   readonly clock: Clock;
   readonly log: Logger;
   /** How long peers get to learn that a pod has left before its listeners close. */
@@ -180,6 +181,17 @@ export class PodDataplane {
     const patch = { [REDIRECTION_ANNOTATION]: value ?? null, [BACKEND_ANNOTATION]: backend ?? null };
     try {
       await this.#deps.writer.patchAnnotations(POD, key, patch);
+    } catch (error) {
+      if (!(error instanceof MeshError && error.code === 'ERR_NOT_FOUND')) throw error;
+    }
+  }
+
+  /** Tells in the pod's status what is kept out of the mesh; reads the object first, so it costs nothing when it is told. */
+  async tellExclusions(pod: Pod, exclusions: Exclusions | undefined): Promise<void> {
+    const patch = conditionPatch(pod, exclusions, new Date(this.#deps.clock.nowMs()).toISOString());
+    if (patch === undefined) return;
+    try {
+      await this.#deps.writer.patchStatus(POD, podKey(pod), patch);
     } catch (error) {
       if (!(error instanceof MeshError && error.code === 'ERR_NOT_FOUND')) throw error;
     }

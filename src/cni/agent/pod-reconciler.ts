@@ -82,6 +82,7 @@ export class PodReconciler {
     }
     if (hasEnded || uid === undefined) return undefined;
     if (this.#isWanted(pod)) return await this.#ensure(pod, uid);
+    await dataplane.tellExclusions(pod, undefined);
     const entry = enrolled.get(uid);
     if (entry !== undefined) return (await this.#leave(entry)) || undefined;
     if (annotation(pod, REDIRECTION_ANNOTATION) !== undefined) await dataplane.annotate(key, undefined);
@@ -164,6 +165,7 @@ export class PodReconciler {
       metrics.reconciled('update');
       log.debug('pod reconciled', { pod: keyText(request.key) });
     }
+    await dataplane.tellExclusions(pod, request.options.exclusions);
     const now = enrolled.get(uid);
     if (now) clearWatch.enforce(now);
     return INSPECT_INTERVAL_MS;
