@@ -81,6 +81,7 @@ test('a StatefulSet is reached by the names of its pods, through its headless Se
   await rolledOut(cluster, { kind: 'StatefulSet', namespace, name: 'web' });
   for (const name of ['web-0', 'web-1']) {
     await until(async () => (await client?.call(`http://${name}.web:8080`))?.pod === name, `${name}.web answers`);
+    t.true(await isEnrolled(scene, namespace, name));
   }
 });
 
