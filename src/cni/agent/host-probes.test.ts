@@ -1,7 +1,8 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { silentLogger } from '../../core/logger.ts';
 import type { RunCommand } from '../redirect/index.ts';
-import { HostProbes, hostRuleset } from './host-probes.ts';
+import { HostProbes, hostRuleset, parseElements } from './host-probes.ts';
 
 function recorder() {
   const inputs: string[] = [];
@@ -83,4 +84,34 @@ test('a change that nft refuses fails alone, and may be asked for again', async 
     3,
     'in the batch, by itself, again; nothing to remove',
   );
+});
+
+const LISTED = JSON.stringify({
+  nftables: [
+    { metainfo: { version: '1.0.6' } },
+    { set: { name: 'istio-inpod-probes-v4', elem: [{ elem: { val: '10.0.0.1', comment: 'a' } }, '10.0.0.9'] } },
+    { set: { name: 'istio-inpod-probes-v6', elem: [{ elem: { val: 'fd00::1', comment: 'gone' } }] } },
+  ],
+});
+
+test('what an agent before left stays until it is known whose it is', async (t) => {
+  const inputs: string[] = [];
+  const run: RunCommand = async (_netns, _command, options) => {
+    if (options?.input) inputs.push(options.input);
+    return { status: 0, stdout: options?.input ? '' : LISTED, stderr: '' };
+  };
+  const probes = new HostProbes(run, silentLogger);
+  await probes.install();
+  t.false((inputs[0] ?? '').includes('flush set'));
+  await probes.add('a', ['10.0.0.1']);
+  t.is(inputs.length, 1, 'it is there');
+  await probes.settle((uid) => uid === 'a');
+  t.is(inputs.length, 2);
+  t.regex(inputs[1] ?? '', /delete element .* \{ fd00::1 \}/);
+  t.false((inputs[1] ?? '').includes('10.0.0.1'));
+});
+
+test('any text of nft is read without a throw', (t) => {
+  fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (text) => parseElements(text).size >= 0));
+  t.pass();
 });

@@ -5,7 +5,7 @@
  */
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import { ipFamily } from '../../model/ip.ts';
+import { canonicalIp, ipFamily } from '../../model/ip.ts';
 import { mustRun, PROBE_SOURCE, type RunCommand } from '../redirect/index.ts';
 
 export interface ProbeEntry {
@@ -15,8 +15,13 @@ export interface ProbeEntry {
 
 /** The node's side of one way to exempt probes. */
 export interface HostProbePort {
-  /** Makes the rules, for no address yet. Rejects with ERR_REDIRECT or ERR_UNSUPPORTED. */
+  /**
+   * Makes the rules. Addresses of an agent before this one stay in force, so that no probe fails meanwhile. Rejects with
+   * ERR_REDIRECT or ERR_UNSUPPORTED.
+   */
   install(): Promise<void>;
+  /** Takes out what `install` found of pods that are not `known`. Rejects with ERR_REDIRECT. */
+  settle(known: (uid: string) => boolean): Promise<void>;
   /** The pod's addresses are let through; an address of another pod becomes this one's. Rejects with ERR_REDIRECT. */
   add(uid: string, ips: readonly string[]): Promise<void>;
   /** Takes out what is this pod's; an address that became another's stays. Rejects with ERR_REDIRECT. */
@@ -33,19 +38,38 @@ const OPENING = 'tcp flags & (fin | syn | rst | ack) == syn';
 /** A local socket has an owner, a forwarded packet has none and matches no range. */
 const LOCAL_SOCKET = 'meta skuid 0-4294967294';
 
-/** The whole table with empty sets; the sets survive when it is applied again, their elements do not. */
+/** The whole table; elements of sets survive when it is applied again. */
 export function hostRuleset(): string {
-  const lines = [`add table ${TABLE}`, `flush table ${TABLE}`];
-  for (const family of [4, 6] as const) {
-    lines.push(`add set ${TABLE} ${SETS[family]} { type ipv${family}_addr; }`, `flush set ${TABLE} ${SETS[family]}`);
-  }
-  lines.push(`add chain ${TABLE} postrouting { type nat hook postrouting priority 100; policy accept; }`);
+  const lines = [`add table ${TABLE}`];
+  for (const family of [4, 6] as const) lines.push(`add set ${TABLE} ${SETS[family]} { type ipv${family}_addr; }`);
+  lines.push(
+    `add chain ${TABLE} postrouting { type nat hook postrouting priority 100; policy accept; }`,
+    `flush table ${TABLE}`, // the rules only
+  );
   for (const family of [4, 6] as const) {
     const ip = family === 4 ? 'ip' : 'ip6';
     const match = `${OPENING} ${LOCAL_SOCKET} ${ip} daddr @${SETS[family]}`;
     lines.push(`add rule ${TABLE} postrouting ${match} counter snat ${ip} to ${PROBE_SOURCE[family]}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** Addresses and the UIDs beside them in the text of `nft -j list table`. Total: what is not understood is not ours. */
+export function parseElements(text: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    const { val, comment } = value as { val?: unknown; comment?: unknown };
+    const ip = typeof val === 'string' ? canonicalIp(val) : undefined;
+    if (ip !== undefined && typeof comment === 'string') found.set(ip, comment);
+    for (const inner of Object.values(value)) visit(inner);
+  };
+  try {
+    visit(JSON.parse(text));
+  } catch {
+    return found;
+  }
+  return found;
 }
 
 export function hostRemoval(): string {
@@ -92,7 +116,13 @@ export class HostProbes implements HostProbePort {
 
   async install(): Promise<void> {
     await this.#apply(hostRuleset());
+    const listed = await mustRun(this.#run, undefined, ['nft', '-j', 'list', 'table', ...TABLE.split(' ')]);
     this.#owners.clear();
+    for (const [ip, uid] of parseElements(listed)) this.#owners.set(ip, uid);
+  }
+
+  async settle(known: (uid: string) => boolean): Promise<void> {
+    for (const uid of new Set(this.#owners.values())) if (!known(uid)) await this.remove(uid);
   }
 
   async add(uid: string, ips: readonly string[]): Promise<void> {

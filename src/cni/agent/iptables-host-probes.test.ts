@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { silentLogger } from '../../core/logger.ts';
 import type { RunCommand } from '../redirect/index.ts';
-import { hostChain, IptablesHostProbes } from './iptables-host-probes.ts';
+import { hostChain, IptablesHostProbes, parseHostChain } from './iptables-host-probes.ts';
 
 const OWNERS = new Map([
   ['10.0.0.1', 'uid-1'],
@@ -67,4 +67,13 @@ test('what could not be written is written by the next try', async (t) => {
   state.fail = false;
   await probes.add('a', ['10.0.0.1']);
   t.regex(state.inputs.at(-1) ?? '', /10\.0\.0\.1/);
+});
+
+test('what an agent before left is read back', (t) => {
+  const owners = new Map([
+    ['10.0.0.1', 'a'],
+    ['10.0.0.2', 'b-1'],
+  ]);
+  t.deepEqual(parseHostChain(hostChain(4, owners, true)), owners);
+  t.is(parseHostChain('-A POSTROUTING -d 10.0.0.1/32 -j ACCEPT\n').size, 0);
 });

@@ -5,7 +5,7 @@
  */
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import { ipFamily } from '../../model/ip.ts';
+import { canonicalIp, ipFamily } from '../../model/ip.ts';
 import {
   chooseIptables,
   type IptablesBinaries,
@@ -35,6 +35,18 @@ export function hostChain(family: 4 | 6, owners: ReadonlyMap<string, string>, ha
   return `${['*nat', `:${CHAIN} - [0:0]`, ...jump, ...rules, 'COMMIT'].join('\n')}\n`;
 }
 
+/** Addresses and the UIDs beside them in the text of iptables-save. Total. */
+export function parseHostChain(dump: string): ReadonlyMap<string, string> {
+  const rules = dump.split('\n').filter((line) => line.startsWith(`-A ${CHAIN} `));
+  return new Map(
+    rules.flatMap((rule) => {
+      const ip = canonicalIp(/ -d ([^\s/]+)/.exec(rule)?.[1] ?? '');
+      const uid = / --comment "?([^\s"]+)/.exec(rule)?.[1];
+      return ip === undefined || uid === undefined ? [] : [[ip, uid] as const];
+    }),
+  );
+}
+
 export class IptablesHostProbes implements HostProbePort {
   readonly #options: IptablesHostProbesOptions;
   readonly #owners = new Map<string, string>();
@@ -48,7 +60,14 @@ export class IptablesHostProbes implements HostProbePort {
   async install(): Promise<void> {
     this.#binaries ??= await chooseIptables(this.#options.run, this.#options);
     this.#owners.clear();
+    for (const family of this.#families()) {
+      for (const [ip, uid] of parseHostChain(await this.#save(family))) this.#owners.set(ip, uid);
+    }
     await this.#write();
+  }
+
+  async settle(known: (uid: string) => boolean): Promise<void> {
+    for (const uid of new Set(this.#owners.values())) if (!known(uid)) await this.remove(uid);
   }
 
   async add(uid: string, ips: readonly string[]): Promise<void> {
@@ -98,8 +117,12 @@ export class IptablesHostProbes implements HostProbePort {
   }
 
   async #hasJump(family: 4 | 6): Promise<boolean> {
+    return (await this.#save(family)).includes(`-A ${JUMP}\n`);
+  }
+
+  async #save(family: 4 | 6): Promise<string> {
     const save = this.#binaries?.save(family) ?? [];
-    return (await mustRun(this.#options.run, undefined, [...save, '-t', 'nat'])).includes(`-A ${JUMP}\n`);
+    return await mustRun(this.#options.run, undefined, [...save, '-t', 'nat']);
   }
 
   async #restore(family: 4 | 6, input: string): Promise<void> {

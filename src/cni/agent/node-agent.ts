@@ -21,7 +21,7 @@ import type { EnrolmentRules } from './enrolment.ts';
 import { type HostProbePort, HostProbes } from './host-probes.ts';
 import { IptablesHostProbes } from './iptables-host-probes.ts';
 import { servePlugin } from './plugin-server.ts';
-import { keyText, NAMESPACE, type Namespace, POD, type Pod, podKey } from './pod.ts';
+import { keyText, NAMESPACE, type Namespace, POD, type Pod, podIps, podKey } from './pod.ts';
 import { PodDataplane } from './pod-dataplane.ts';
 import type { CaptureDefaults } from './pod-options.ts';
 import { PodReconciler } from './pod-reconciler.ts';
@@ -148,6 +148,9 @@ export async function startNodeAgent(
   );
   await Promise.race([Promise.all([pods.synced, namespaces.synced, policies.synced]), aborted(signal)]);
   await reconciler.adoptAll();
+  // A kubelet that just started has told no addresses yet: what such a pod has stays.
+  const unaddressed = new Set(pods.list().flatMap((pod) => (podIps(pod).length === 0 ? [pod.metadata.uid] : [])));
+  await probes.settle((uid) => enrolled.get(uid) !== undefined || unaddressed.has(uid));
   started.resolve();
 
   scope.use(pods.subscribe((key) => queue.add(keyText(key))));
