@@ -18,6 +18,8 @@ export interface HttpServiceDeps extends RouterDeps {
   readonly clock: Clock;
   /** Undefined when nothing (more) is bound there. */
   readonly findPort: (context: TunnelContext) => CompiledPort | undefined;
+  /** Clients of that tunnel should come by another way from now on. */
+  readonly isLeaving: (context: TunnelContext) => boolean;
   readonly telemetry: { done(exchange: Exchange, port: CompiledPort, nowMs: number): void };
 }
 
@@ -38,6 +40,7 @@ export class HttpService {
       downstream.end();
       return;
     }
+    if (this.#deps.isLeaving(context)) downstream.closeAfter();
     const exchange = new Exchange(downstream, context.client, { ...head, target }, this.#deps.clock.monotonicMs());
     new Serving(exchange, port, this.#deps).start();
   }

@@ -78,10 +78,12 @@ export class Waypoint implements AsyncDisposable {
     this.state = new WaypointState({ dialer, filters, clock, random, log: log.child('state') });
     const state = () => this.state;
     const findPort = (context: TunnelContext): CompiledPort | undefined => this.#findPort(context);
+    const isLeaving = ({ target }: TunnelContext): boolean =>
+      target.kind === 'SERVICE' && this.state.isLeaving(target.key);
     const router: RouterDeps = { findCluster: (key) => this.state.clusterRuntime(key), clock, random };
     const metrics = new RequestMetrics(registry);
     const telemetry = new WaypointTelemetry({ metrics, clock, writeAccessLog: deps.writeAccessLog });
-    const http = new HttpService({ ...router, findPort, telemetry });
+    const http = new HttpService({ ...router, findPort, isLeaving, telemetry });
     this.#tunnels = new TunnelServer({ http, router, findPort, telemetry });
   }
 

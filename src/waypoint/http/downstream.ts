@@ -24,6 +24,8 @@ export interface Downstream {
   /** The client is gone before the exchange was over. */
   onAbort(listener: () => void): void;
   readonly headSent: boolean;
+  /** The client is asked to make a new connection for its next request. Before the head. */
+  closeAfter(): void;
   /** After a head of 101: the bytes of the connection, which the caller owns. Undefined where there is none. */
   upgraded?(): Duplex | undefined;
 }

@@ -55,10 +55,9 @@ export class Http1Shell {
     this.#server.emit('connection', stream);
   }
 
-  /** Answers from now on ask clients to close; idle connections are closed. */
+  /** Answers from now on ask clients to close. An idle connection waits for its next request: closing it could meet one. */
   drain(): void {
     this.#draining = true;
-    this.#server.closeIdleConnections();
   }
 
   close(): void {

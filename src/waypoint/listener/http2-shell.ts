@@ -132,6 +132,10 @@ class Http2Downstream implements Downstream {
     });
   }
 
+  closeAfter(): void {
+    this.#stream.session?.close(); // GOAWAY: what is open goes on
+  }
+
   get headSent(): boolean {
     return this.#stream.headersSent;
   }

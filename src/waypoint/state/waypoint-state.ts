@@ -4,7 +4,8 @@
  *
  * Invariants
  *  - What cannot be compiled keeps its last good form, and is reported.
- *  - A service that is taken away serves on for a while: clients hear of it later than we do.
+ *  - A service that is taken away serves on for a while, and its clusters with it: clients hear of it later than we do,
+ *    and have connections open. They are asked to leave.
  *  - Bounded: beyond RESOURCES_MAX new resources are refused.
  */
 import type { Clock } from '../../core/clock.ts';
@@ -110,6 +111,11 @@ export class WaypointState implements ConfigView {
     return this.#services.get(key);
   }
 
+  /** Taken away, and serving on for those who do not know yet. */
+  isLeaving(key: string): boolean {
+    return this.#leaving.has(key);
+  }
+
   clusterRuntime(key: string): ClusterRuntime | undefined {
     return this.#clusters.get(key);
   }
@@ -178,9 +184,11 @@ export class WaypointState implements ConfigView {
   #compileCluster(key: string): void {
     const cluster = this.findCluster(key);
     const known = this.#clusters.get(key);
+    const leaving = clusterTimer(key);
+    clearTimeout(this.#leaving.get(leaving));
+    this.#leaving.delete(leaving);
     if (!cluster) {
-      known?.close();
-      this.#clusters.delete(key);
+      if (known) this.#later(leaving, () => this.#removeCluster(key));
       return;
     }
     const endpoints = this.findEndpoints(key);
@@ -215,10 +223,21 @@ export class WaypointState implements ConfigView {
 
   #leave(key: string): void {
     if (!this.#services.has(key)) return;
-    const timer = setTimeout(() => {
-      this.#leaving.delete(key);
+    this.#later(key, () => {
       this.#services.delete(key);
       this.#addresses = new ServiceAddresses([...this.#services.values()].map(({ service }) => service));
+    });
+  }
+
+  #removeCluster(key: string): void {
+    this.#clusters.get(key)?.close();
+    this.#clusters.delete(key);
+  }
+
+  #later(key: string, work: () => void): void {
+    const timer = setTimeout(() => {
+      this.#leaving.delete(key);
+      work();
     }, LINGER_MS);
     timer.unref();
     this.#leaving.set(key, timer);
@@ -242,6 +261,10 @@ export class WaypointState implements ConfigView {
     for (const table of this.#resources.values()) size += table.size;
     return size;
   }
+}
+
+function clusterTimer(key: string): string {
+  return `cluster ${key}`;
 }
 
 /** The value's own name behind `<namespace>/<gateway>/`. */
