@@ -49,6 +49,7 @@ export class Kubelet implements AsyncDisposable {
     for (const pod of bound) {
       const uid = pod.metadata.uid ?? '';
       present.add(uid);
+      if (this.#ending.has(uid)) continue; // a pod of the same UID that came back waits for the end of its former self
       const worker = this.#workers.get(uid);
       worker?.update(pod);
       if (pod.metadata.deletionTimestamp !== undefined) this.#end(uid, worker, pod);
@@ -68,12 +69,17 @@ export class Kubelet implements AsyncDisposable {
     const work = async (): Promise<void> => {
       await worker?.stop();
       this.#workers.delete(uid);
-      if (pod && this.#deps.api.pods.get(keyOf(pod))?.metadata.uid === uid)
+      const now = pod && this.#deps.api.pods.get(keyOf(pod))?.metadata;
+      if (pod && now?.uid === uid && now.deletionTimestamp !== undefined) {
         await this.#deps.api.remove(POD, keyOf(pod));
+      }
     };
     void work()
       .catch((error: unknown) => this.#deps.log.error('cannot end a pod', { uid, error: String(error) }))
-      .finally(() => this.#ending.delete(uid));
+      .finally(() => {
+        this.#ending.delete(uid);
+        if (!this.#closed) this.#loop.kick();
+      });
   }
 }
 

@@ -1,4 +1,5 @@
 /** The cluster without a mesh: network, CNI chain, kubelet, services, DNS, and that nothing is left behind. */
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
@@ -52,6 +53,37 @@ test('a changed template replaces pods, a crashed container is started again, a 
   await eventually('no pods are left', async () => ((await cluster.pods()).length === 0 ? true : undefined));
   const left = (await cluster.remains()).filter((name) => name.includes('.pod-'));
   t.deepEqual(left, []);
+});
+
+test('a bare pod that comes back while it ends runs again', async (t) => {
+  await using cluster = await startCluster({ mesh: false });
+  const listens = join(cluster.plan.stateDir, 'listens');
+  const told = join(cluster.plan.stateDir, 'told-to-end');
+  const bare = `apiVersion: v1
+kind: Pod
+metadata: { name: bare, namespace: shop }
+spec:
+  nodeName: node1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: c, command: [sh, -c, "trap 'touch ${told}' TERM; touch ${listens}; while :; do sleep 1; done"] }]
+`;
+  await cluster.apply([SHOP, bare].join('---\n'));
+  const containerOf = async () => {
+    const pod = (await cluster.pods()).find(({ metadata }) => metadata.name === 'bare');
+    const state = pod?.status?.containerStatuses?.[0];
+    return state?.ready ? state.containerID : undefined;
+  };
+  const first = await eventually('the pod runs', containerOf);
+  await eventually('the container listens to signals', async () => (existsSync(listens) ? true : undefined));
+  await cluster.remove(bare);
+  await eventually('the pod ends', async () => (existsSync(told) ? true : undefined));
+  await cluster.apply(bare);
+  await eventually('another container runs', async () => {
+    const now = await containerOf();
+    return now !== undefined && now !== first ? true : undefined;
+  });
+  const { code, stderr } = await cluster.exec('bare', 'true');
+  t.is(code, 0, stderr);
 });
 
 test('a pod whose plugin refuses never runs, and runs when the plugin gives way', async (t) => {
