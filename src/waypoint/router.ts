@@ -22,6 +22,12 @@ import { ReplayBody } from './upstream/replay-body.ts';
 import { backoffMs, DEFAULT_RETRY, isRetriable, type TryOutcome } from './upstream/retry.ts';
 import type { UpstreamCall, UpstreamError } from './upstream/upstream-call.ts';
 
+/** How long a request waits for the successor of an endpoint that is ending, and how often it looks. */
+const ANOTHER_WAIT_MS = 1_000;
+const ANOTHER_POLL_MS = 25;
+/** An endpoint that answered within this time and refuses now is ending. */
+const ENDING_MS = 10_000;
+
 export interface RouterDeps {
   readonly findCluster: (key: string) => ClusterRuntime | undefined;
   readonly clock: Clock;
@@ -88,6 +94,7 @@ class Forwarding implements RawCallHandler {
   #timer: NodeJS.Timeout | undefined;
   #tryTimer: NodeJS.Timeout | undefined;
   #backoff: NodeJS.Timeout | undefined;
+  #waitsUntilMs: number | undefined;
   #answering = false;
   #over = false;
 
@@ -133,6 +140,7 @@ class Forwarding implements RawCallHandler {
     this.#answering = true;
     this.#body?.commit();
     this.#exchange.respondedMs = this.#deps.clock.monotonicMs();
+    if (this.#endpoint) this.#endpoint.answeredMs = this.#exchange.respondedMs;
     if (hasHopByHop(headers)) removeHopByHop(headers, false);
     modifyHeaders(headers, this.#destination.backend.responseHeaders);
     this.#exchange.grpcStatus = grpcStatus;
@@ -166,6 +174,7 @@ class Forwarding implements RawCallHandler {
     }
     const replayable = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'].includes(this.#exchange.method);
     if (this.#mayRetry({ kind: 'error', error, replayable })) this.#again();
+    else if (this.#mayWaitForAnother(error)) this.#backoff = setTimeout(() => this.#tryAnother(error), ANOTHER_POLL_MS);
     else this.#reply(upstreamFailed(error.failure, error.message));
   }
 
@@ -188,7 +197,9 @@ class Forwarding implements RawCallHandler {
   }
 
   #try(): void {
-    const { cluster, set, route } = this.#destination;
+    const { cluster, backend, route } = this.#destination;
+    // looked up for every try: the endpoints may have changed since the last
+    const set = cluster.find(backend.port, backend.subset) ?? this.#destination.set;
     const avoid = this.#retry.avoidPreviousHosts ? this.#tried : undefined;
     const endpoint = cluster.pick(set, avoid ? { avoid } : {});
     if (!endpoint) {
@@ -245,6 +256,27 @@ class Forwarding implements RawCallHandler {
     this.#leave();
     const delayMs = backoffMs(this.#retry, this.#exchange.attempts, this.#deps.random());
     this.#backoff = setTimeout(() => this.#try(), delayMs);
+  }
+
+  /**
+   * An endpoint that answered a moment ago and now refuses connections is ending, and its successor is about to be told.
+   * Nothing was sent: the request waits a little for an endpoint that has not been tried.
+   */
+  #mayWaitForAnother({ notSent }: UpstreamError): boolean {
+    const endpoint = this.#exchange.endpoint;
+    if (!notSent || !endpoint || (this.#body && !this.#body.canReplay)) return false;
+    const nowMs = this.#deps.clock.monotonicMs();
+    this.#waitsUntilMs ??= nowMs + ANOTHER_WAIT_MS;
+    return nowMs < this.#waitsUntilMs && nowMs - endpoint.answeredMs < ENDING_MS;
+  }
+
+  #tryAnother(error: UpstreamError): void {
+    const { cluster, backend } = this.#destination;
+    const endpoints = cluster.find(backend.port, backend.subset)?.endpoints ?? [];
+    if (endpoints.some((one) => !this.#tried.has(one))) this.#try();
+    else if (this.#mayWaitForAnother(error)) {
+      this.#backoff = setTimeout(() => this.#tryAnother(error), ANOTHER_POLL_MS);
+    } else this.#reply(upstreamFailed(error.failure, error.message));
   }
 
   #tryTimedOut(): void {

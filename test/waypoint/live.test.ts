@@ -37,7 +37,7 @@ test.serial('control: without a waypoint nobody answers in its name, and a route
   await context.apply('versions.yaml');
   await context.apply('canary.yaml');
   t.false(await passesWaypoint(context.stage));
-  const seen = await versions(context, 30);
+  const seen = await versions(context, 30, 'connection: close');
   t.true((seen.get('v2') ?? 0) > 0, 'the service as it is has three versions');
   await context.remove('canary.yaml');
 });

@@ -54,8 +54,10 @@ export class ClusterRuntime {
     for (const endpoint of given?.endpoints ?? []) {
       present.add(endpoint.uid);
       const known = this.#byUid.get(endpoint.uid);
-      if (known && isSamePlace(known.endpoint, endpoint)) known.endpoint = endpoint;
-      else {
+      if (known && isSamePlace(known.endpoint, endpoint)) {
+        known.endpoint = endpoint;
+        if (!endpoint.healthy) known.stopDialing();
+      } else {
         known?.close();
         this.#byUid.set(endpoint.uid, new EndpointRuntime(endpoint, this.#deps.dialer, this.#deps.nowMs()));
       }

@@ -43,7 +43,7 @@ export class UpstreamDialer {
     if (!endpoint.hbone) return dialPlain(ip, port, stop);
     const { engine, identity } = this.#deps;
     if (!engine.originate) throw new MeshError('ERR_UNSUPPORTED', 'this engine opens no tunnels of its own');
-    return engine.originate(
+    const opening = engine.originate(
       {
         owner: UPSTREAM_OWNER,
         session: {
@@ -56,11 +56,31 @@ export class UpstreamDialer {
       },
       stop,
     );
+    return await unlessAborted(opening, stop);
   }
 }
 
 /** Tells gateways of other networks that this traffic has passed its waypoint. */
 const CONNECT_HEADERS = { 'x-istio-source': 'waypoint' };
+
+/** A session that is being dialled is shared by all who wait for it and goes on; who gives up does not wait for that. */
+function unlessAborted(opening: Promise<Duplex>, signal: AbortSignal): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const onAbort = (): void => {
+      isOver = true;
+      reject(new MeshError('ERR_DIAL_TIMEOUT', 'no tunnel to the endpoint in time'));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    opening
+      .then((stream) => {
+        if (isOver) stream.destroy();
+        else resolve(stream);
+      }, reject)
+      .finally(() => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) onAbort();
+  });
+}
 
 function dialPlain(host: string, port: number, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {

@@ -20,11 +20,14 @@ export class EndpointRuntime {
   active = 0;
   /** Not to be chosen before this, on the monotonic clock (outlier detection). */
   ejectedUntilMs = 0;
+  /** When it answered last, on the monotonic clock. */
+  answeredMs = Number.NEGATIVE_INFINITY;
   /** When it was first seen, for slow start. */
   readonly sinceMs: number;
   readonly #dialer: UpstreamDialer;
   readonly #http1 = new Map<number, Pool>();
   readonly #http2 = new Map<number, Http2Pool>();
+  #dialing = new AbortController();
   #closed = false;
 
   constructor(endpoint: WaypointEndpoint, dialer: UpstreamDialer, nowMs: number) {
@@ -43,7 +46,8 @@ export class EndpointRuntime {
   dial(target: EndpointTarget, signal?: AbortSignal): Promise<Duplex> {
     const { cluster, port, pool } = target;
     const { connectTimeoutMs } = pool;
-    return this.#dialer.dial({ endpoint: this.endpoint, cluster, port, connectTimeoutMs }, signal);
+    const stop = signal ? AbortSignal.any([signal, this.#dialing.signal]) : this.#dialing.signal;
+    return this.#dialer.dial({ endpoint: this.endpoint, cluster, port, connectTimeoutMs }, stop);
   }
 
   call(target: EndpointTarget, request: UpstreamRequest, handler: RawCallHandler): UpstreamCall {
@@ -54,9 +58,16 @@ export class EndpointRuntime {
     return callHttp1(this.#http1Pool(target), request, handler);
   }
 
+  /** It takes nothing new: who still waits for a connection to it may try another one. */
+  stopDialing(): void {
+    this.#dialing.abort();
+    this.#dialing = new AbortController();
+  }
+
   /** Opens nothing more; connections go when they are idle. */
   close(): void {
     this.#closed = true;
+    this.stopDialing();
     for (const pool of this.#http1.values()) void pool.close();
     for (const pool of this.#http2.values()) pool.drain();
     this.#http1.clear();
