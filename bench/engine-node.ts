@@ -5,6 +5,8 @@
 import {
   type EngineHandlers,
   type EngineOptions,
+  type ForwardHbone,
+  type ForwardPlain,
   type InboundDecision,
   type ListenerKind,
   NativeEngine,
@@ -40,6 +42,9 @@ process.once('message', async (message) => {
     decideInboundHbone: async () => decision as InboundDecision,
     serverIdentity: async () => credentials.identity,
     credentials: async () => credentials,
+    reusable: () => ({
+      candidates: [{ weight: 1, decision: decision as ForwardPlain | ForwardHbone, token: undefined }],
+    }),
     opened: () => {},
     progress: () => {},
     closed: () => {},

@@ -3,4 +3,5 @@
 export { chooseEngine, type EngineChoice, type EngineMakers } from './choose-engine.ts';
 export { NativeEngine, type NativeEngineOptions } from './native/native-engine.ts';
 export type * from './port.ts';
+export { PER_CONNECTION } from './port.ts';
 export { TypescriptEngine } from './typescript/typescript-engine.ts';

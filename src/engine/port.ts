@@ -160,6 +160,30 @@ export type InboundHboneDecision = InboundDecision | Terminate;
 /** A tunnel to be opened on our own account, from the namespace and the pool of `owner`. */
 export type OriginateRequest = Pick<ForwardHbone, 'session' | 'connect'> & { readonly owner: string };
 
+/**
+ * Stand in a reusable decision's header values for what differs from connection to connection: the client's `ip:port`,
+ * and the two numbers of a new trace.
+ */
+export const PER_CONNECTION = { source: '\u0001', traceId: '\u0002', spanId: '\u0003' } as const;
+
+/** One of the answers that a connection may get without being asked about. */
+export interface DecisionCandidate {
+  /** Above 0. Connections draw in proportion. */
+  readonly weight: number;
+  readonly decision: ForwardPlain | ForwardHbone;
+  /** Handed back by `reused`; the engine does not look into it. */
+  readonly token: unknown;
+}
+
+/**
+ * An answer that holds until the engine is told to forget. A PlainConnection's holds for every connection with its owner,
+ * kind, source IP and original destination; an HboneStream's, which has one candidate, for every CONNECT of its session
+ * with its authority.
+ */
+export interface ReusableDecision {
+  readonly candidates: readonly DecisionCandidate[];
+}
+
 export interface ConnectionOutcome {
   /** Bytes from the client to the server. */
   readonly bytesReceived: number;
@@ -191,6 +215,17 @@ export interface EngineHandlers {
   terminated?(id: ConnectionId, bytes: Duplex): void;
   /** Identity that an `inbound-hbone` listener's owner presents. Rejects when the workload is unknown. */
   serverIdentity(owner: string, signal: AbortSignal): Promise<Identity>;
+  /**
+   * Whether the answer that this accepted connection got may be given again; undefined: each is to be asked about. An
+   * engine need not ask for it, and need not make use of it.
+   */
+  reusable?(connection: PlainConnection | HboneStream): ReusableDecision | undefined;
+  /**
+   * A connection took a reusable answer. Told in place of asking, some milliseconds late at most, before anything else of
+   * the connection. `isCurrent` is false when answers have been forgotten since it was taken: the connection has to be
+   * judged again. A text ends the connection now, with flag DENY.
+   */
+  reused?(connection: PlainConnection | HboneStream, token: unknown, isCurrent: boolean): string | undefined;
   /** A currently valid certificate for a local identity. Rejects with ERR_IDENTITY. */
   credentials(identity: Identity, signal: AbortSignal): Promise<TlsCredentials>;
   /** The engine starts to dial the next hop of a decision that was not a refusal. */
@@ -252,6 +287,8 @@ export interface Engine extends AsyncDisposable {
   originate?(request: OriginateRequest, signal: AbortSignal): Promise<Duplex>;
   /** Ends one connection now; its `closed` has this flag and error. Unknown ids are ignored. */
   cut(id: ConnectionId, flag: ResponseFlag, error: string): void;
+  /** What decisions rest upon has changed: none that was given before is given again. */
+  forgetDecisions(): void;
   /** Forgets the TLS contexts of an identity whose certificate was replaced; open sessions go on. */
   credentialsChanged(identity: Identity): void;
   /** Holds every session's peer against the revocation lists in force; ends those that are revoked with CERT_REVOKED. */

@@ -65,6 +65,9 @@ export abstract class ScopedEngine<P extends ScopePool, C extends OpenConnection
     this.connections.find(id)?.cut(flag, error);
   }
 
+  /** An engine that remembers none has none to forget. */
+  forgetDecisions(): void {}
+
   /** Nothing to forget: contexts are kept by certificate version. */
   credentialsChanged(_identity: Identity): void {}
 

@@ -250,24 +250,20 @@ napi_value close_session(napi_env env, napi_callback_info info) {
   return undefined();
 }
 
-/** forward(engine, worker, id, ip, port, sourceIp, preamble, headers) */
-napi_value forward(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Worker* worker = worker_of(arguments);
-  const uint64_t id = arguments.id(2);
-  const std::string source = arguments.text(5);
+/** Arguments from `first`: ip, port, sourceIp, preamble, headers. */
+HopPointer plain_hop(Arguments& arguments, size_t first) {
   auto hop = std::make_shared<Hop>();
-  hop->to = parse_address(arguments.text(3), static_cast<uint16_t>(arguments.integer(4)));
+  const std::string source = arguments.text(first + 2);
+  hop->to = parse_address(arguments.text(first), static_cast<uint16_t>(arguments.integer(first + 1)));
   hop->source = parse_address(source, 0);
-  hop->preamble = arguments.bytes(6);
-  hop->headers = arguments.list(7);
+  hop->preamble = arguments.bytes(first + 3);
+  hop->headers = arguments.list(first + 4);
   arguments.check(!hop->to.empty() && (source.empty() || !hop->source.empty()));
-  if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
-  return undefined();
+  return hop;
 }
 
-/** Arguments `first` to `first` + 4: key, ip, port, authority, headers. */
-std::shared_ptr<Hop> tunnel_hop(Arguments& arguments, size_t first) {
+/** Arguments from `first`: key, ip, port, authority, headers. */
+HopPointer tunnel_hop(Arguments& arguments, size_t first) {
   auto hop = std::make_shared<Hop>();
   hop->key = arguments.text(first);
   hop->to = parse_address(arguments.text(first + 1), static_cast<uint16_t>(arguments.integer(first + 2)));
@@ -277,12 +273,47 @@ std::shared_ptr<Hop> tunnel_hop(Arguments& arguments, size_t first) {
   return hop;
 }
 
+/** remember(engine, worker, id, generation, number, candidates): each [weight, is a tunnel, as forward() or tunnel()] */
+napi_value remember(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  Decision decision = {.number = arguments.id(4), .generation = arguments.id(3), .candidates = {}};
+  arguments.each(5, [&](Arguments& entry) {
+    const double weight = entry.number(0);
+    decision.candidates.push_back({weight, entry.flag(1) ? tunnel_hop(entry, 2) : plain_hop(entry, 2)});
+  });
+  arguments.check(!decision.candidates.empty());
+  if (arguments.fits)
+    worker->post([id, decision = std::move(decision)](Worker& on) { commands::remember(on, id, decision); });
+  return undefined();
+}
+
+/** setGeneration(engine, number): what was decided in another one is asked again. */
+napi_value set_generation(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Engine* engine = engine_of(arguments);
+  const uint64_t number = arguments.id(1);
+  if (arguments.fits) engine->advance(number);
+  return undefined();
+}
+
+/** forward(engine, worker, id, ip, port, sourceIp, preamble, headers) */
+napi_value forward(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const HopPointer hop = plain_hop(arguments, 3);
+  if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
+  return undefined();
+}
+
 /** tunnel(engine, worker, id, key, ip, port, authority, headers) */
 napi_value tunnel(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Worker* worker = worker_of(arguments);
   const uint64_t id = arguments.id(2);
-  const auto hop = tunnel_hop(arguments, 3);
+  const HopPointer hop = tunnel_hop(arguments, 3);
   if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
   return undefined();
 }
@@ -362,6 +393,8 @@ constexpr struct {
     {"useCredentials", use_credentials},
     {"acceptSession", accept_session},
     {"closeSession", close_session},
+    {"remember", remember},
+    {"setGeneration", set_generation},
     {"forward", forward},
     {"tunnel", tunnel},
     {"park", park},

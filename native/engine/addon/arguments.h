@@ -51,6 +51,23 @@ class Arguments {
   }
   napi_value value(size_t index) const { return values_[index]; }
 
+  /** Calls `use(entry)` for each entry of an array; an entry is an array and can be read as arguments are. */
+  template <typename Use>
+  void each(size_t index, const Use& use) {
+    uint32_t size = 0;
+    check(napi_get_array_length(env_, values_[index], &size) == napi_ok);
+    for (uint32_t i = 0; i < size && fits; i++) {
+      Arguments entry(env_);
+      napi_value list = nullptr;
+      uint32_t length = 0;
+      napi_get_element(env_, values_[index], i, &list);
+      check(napi_get_array_length(env_, list, &length) == napi_ok && length <= kArgumentsMax);
+      for (uint32_t j = 0; j < length && fits; j++) napi_get_element(env_, list, j, &entry.values_[j]);
+      if (fits) use(entry);
+      fits = fits && entry.fits;
+    }
+  }
+
   template <typename T>
   T* handle(size_t index, const napi_type_tag& tag) {
     bool ours = false;
@@ -89,6 +106,8 @@ class Arguments {
   bool fits = true;
 
  private:
+  explicit Arguments(napi_env env) : env_(env) {}
+
   std::string text_of(napi_value value) {
     size_t size = 0;
     check(napi_get_value_string_latin1(env_, value, nullptr, 0, &size) == napi_ok);

@@ -5,8 +5,15 @@
 #include "join.h"
 #include "session_pool.h"
 
-Captured::Captured(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket)
-    : worker_(worker), id_(id), owner_(std::move(owner)), socket_(std::move(socket)), started_us_(monotonic_us()) {
+Captured::Captured(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket, std::string key,
+                   std::string source)
+    : worker_(worker),
+      id_(id),
+      owner_(std::move(owner)),
+      socket_(std::move(socket)),
+      key_(std::move(key)),
+      source_(std::move(source)),
+      started_us_(monotonic_us()) {
   worker_.count_connections(1);
 }
 

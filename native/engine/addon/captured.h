@@ -12,7 +12,9 @@
 
 class Captured final : public Runnable, public DialClient {
  public:
-  Captured(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket);
+  /** @param key of what decides it; `source` is "ip:port" of who connected */
+  Captured(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, Descriptor socket, std::string key = {},
+           std::string source = {});
   ~Captured() override;
 
   uint64_t id() const { return id_; }
@@ -31,6 +33,8 @@ class Captured final : public Runnable, public DialClient {
 
   const std::shared_ptr<Owner>& owner() const { return owner_; }
   const HopPointer& hop() const { return hop_; }
+  const std::string& key() const { return key_; }
+  const std::string& source() const { return source_; }
   uint64_t started_us() const { return started_us_; }
   void keep_start(uint64_t us) { started_us_ = us; }
   /** Sessions that went away under it before the peer answered. */
@@ -47,6 +51,8 @@ class Captured final : public Runnable, public DialClient {
   const uint64_t id_;
   const std::shared_ptr<Owner> owner_;
   Descriptor socket_;
+  const std::string key_;
+  const std::string source_;
   HopPointer hop_;
   std::unique_ptr<Dial> dial_;
   uint64_t started_us_;

@@ -61,6 +61,17 @@ void close_session(Worker& worker, uint64_t id, bool graceful) {
   if (Session* session = worker.find_session(id)) session->close(graceful);
 }
 
+void remember(Worker& worker, uint64_t id, Decision decision) {
+  const Captured* captured = worker.find_captured(id);
+  Stream* stream = worker.find_stream(id);
+  if (captured != nullptr && !captured->key().empty())
+    worker.decisions().remember(captured->key(), std::move(decision));
+  else if (stream != nullptr && stream->session != nullptr)
+    stream->session->decisions().remember(stream->authority, std::move(decision));
+  else
+    worker.emit({.kind = EventKind::kForgotten, .id = decision.number});
+}
+
 void go(Worker& worker, uint64_t id, HopPointer hop) {
   if (Captured* captured = worker.find_captured(id))
     captured->go(std::move(hop));

@@ -26,6 +26,8 @@ void use_credentials(Worker& worker, uint64_t id, const SharedContext& context);
 void accept_session(Worker& worker, uint64_t id);
 void close_session(Worker& worker, uint64_t id, bool graceful);
 
+/** What is decided upon this connection or stream holds for those that are like it, too. Tells kForgotten. */
+void remember(Worker& worker, uint64_t id, Decision decision);
 /** The decision upon a connection or stream. */
 void go(Worker& worker, uint64_t id, HopPointer hop);
 /** A stream without a socket, parked when it is answered. */

@@ -13,6 +13,8 @@ struct Shared {
   EventQueue events;
   /** Odd numbers are given here, even ones by JavaScript. */
   std::atomic<uint64_t> ids{1};
+  /** Of what decisions rest upon: JavaScript says that something changed. */
+  std::atomic<uint64_t> generation{0};
   /** Fixed while threads run. */
   std::vector<std::unique_ptr<Worker>> workers;
 };
@@ -42,6 +44,8 @@ class Engine {
 
   Worker* worker(size_t index) const { return index < shared_.workers.size() ? shared_.workers[index].get() : nullptr; }
   const std::vector<std::unique_ptr<Worker>>& workers() const { return shared_.workers; }
+  /** What was decided before is not used again. */
+  void advance(uint64_t generation) { shared_.generation.store(generation, std::memory_order_release); }
   int64_t buffered_bytes() const {
     int64_t bytes = 0;
     for (const auto& worker : shared_.workers) bytes += worker->buffered_bytes();

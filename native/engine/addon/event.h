@@ -21,6 +21,9 @@ enum class EventKind : uint8_t {
                         // list: response headers
   kProgress = 8,        // a: received, b: sent, since the last report
   kListenerClosed = 9,  // id: a listener; this thread accepts nothing from it any more
+  kReused = 10,         // id: a new connection or stream that took a remembered decision, a; n: the candidate; the rest
+                        // as for kAccepted (b: listener) or kStream
+  kForgotten = 11,      // id: a decision that is not used here any more
 };
 
 enum class CloseCause : uint8_t { kEnded = 0, kTls = 1, kHttp2 = 2, kDial = 3, kDraining = 4 };
@@ -51,7 +54,16 @@ struct Event {
 
 /** Whether somebody waits for JavaScript to hear it. */
 constexpr bool is_urgent(EventKind kind) {
-  return kind != EventKind::kEnded && kind != EventKind::kProgress && kind != EventKind::kEstablished;
+  switch (kind) {
+    case EventKind::kEnded:
+    case EventKind::kProgress:
+    case EventKind::kEstablished:
+    case EventKind::kReused:
+    case EventKind::kForgotten:
+      return false;
+    default:
+      return true;
+  }
 }
 
 /** What one thread told at a time. */

@@ -9,6 +9,11 @@
 /** Names and values in turn. */
 using Pairs = std::vector<std::string>;
 
+/** What of a header's value is put in for each connection. Numbers are shared with src/engine/port.ts. */
+constexpr char kSourcePart = 1;
+constexpr char kTracePart = 2;
+constexpr char kSpanPart = 3;
+
 struct Hop {
   /** The application, or the peer of an HBONE session. */
   Address to;

@@ -40,6 +40,23 @@ std::vector<nghttp2_nv> fields(const std::vector<std::string>& pairs) {
   return list;
 }
 
+/** Puts in what differs from connection to connection. */
+std::string fill(Worker& worker, const std::string& text, const std::string& source) {
+  if (std::none_of(text.begin(), text.end(), [](char c) { return c >= kSourcePart && c <= kSpanPart; })) return text;
+  std::string filled;
+  for (const char c : text) {
+    if (c == kSourcePart)
+      filled += source;
+    else if (c == kTracePart)
+      filled += worker.random_hex(32);
+    else if (c == kSpanPart)
+      filled += worker.random_hex(16);
+    else
+      filled += c;
+  }
+  return filled;
+}
+
 }  // namespace
 
 struct Http2Callbacks {
@@ -107,18 +124,27 @@ struct Http2Callbacks {
     if (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) stream->peer_ended = true;
     if (frame.hd.type != NGHTTP2_HEADERS) return;
     if (session.server_ && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
-      std::vector<std::string> list = {stream->authority};
-      list.insert(list.end(), stream->headers.begin(), stream->headers.end());
-      stream->headers.clear();
-      session.worker_.emit({.kind = EventKind::kStream,
-                            .id = stream->id(),
-                            .session = session.id_,
-                            .text = stream->method,
-                            .list = std::move(list)});
+      ask(session, *stream);
     } else if (stream->phase == StreamPhase::kRequested && stream->status / 100 == 1) {
       stream->status = 0;
       stream->headers.clear();
     }
+  }
+
+  /** JavaScript decides, unless it has for this peer and authority. */
+  static void ask(Session& session, Stream& stream) {
+    std::vector<std::string> list = {stream.authority};
+    list.insert(list.end(), stream.headers.begin(), stream.headers.end());
+    stream.headers.clear();
+    const Decision* known = stream.method == "CONNECT" ? session.decisions_.find(stream.authority) : nullptr;
+    Event event = {.kind = known == nullptr ? EventKind::kStream : EventKind::kReused,
+                   .id = stream.id(),
+                   .session = session.id_,
+                   .a = known == nullptr ? 0 : known->number,
+                   .text = stream.method,
+                   .list = std::move(list)};
+    session.worker_.emit(std::move(event));
+    if (known != nullptr) stream.go(known->candidates.front().hop);
   }
 
   static int data(nghttp2_session* http2, uint8_t, int32_t number, const uint8_t* data, size_t size, void* user) {
@@ -251,14 +277,14 @@ bool Session::has_room() const {
 }
 
 void Session::connect(Captured& connection, const HopPointer& hop) {
+  std::vector<std::string> pairs = {":method", "CONNECT", ":authority", hop->authority};
+  for (const std::string& text : hop->headers) pairs.push_back(fill(worker_, text, connection.source()));
   Stream& stream = worker_.add(std::make_unique<Stream>(*this, connection, hop));
   streams_.insert(&stream);
   if (phase_ != SessionPhase::kOpen || closing_ || !nghttp2_session_check_request_allowed(http2_.get())) {
     stream.refuse("the session takes no more streams");
     return;
   }
-  std::vector<std::string> pairs = {":method", "CONNECT", ":authority", hop->authority};
-  pairs.insert(pairs.end(), hop->headers.begin(), hop->headers.end());
   const std::vector<nghttp2_nv> list = fields(pairs);
   const nghttp2_data_provider provider = {.source = {.ptr = nullptr}, .read_callback = Http2Callbacks::read};
   stream.number = nghttp2_submit_request(http2_.get(), nullptr, list.data(), list.size(), &provider, &stream);

@@ -43,6 +43,9 @@ constexpr uint64_t kTellMs = 5;
 constexpr size_t kTellEvents = 256;
 /** Connections of one thread that wait for their decision; further ones stay in the kernel's queue. */
 constexpr size_t kUndecidedMax = 4096;
+/** Decisions that one thread remembers for connections, and for the streams of one session. */
+constexpr size_t kDecisionsMax = 8192;
+constexpr size_t kStreamDecisionsMax = 64;
 /** Connections accepted in one turn per listener. */
 constexpr int kAcceptsPerTurn = 64;
 /** Without descriptors or memory, accepting pauses so long. */

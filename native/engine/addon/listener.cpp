@@ -35,13 +35,27 @@ bool is_transient(int error) {
 
 std::string text_of(const Address& address) { return address.ip() + " " + std::to_string(address.port()); }
 
-/** "remote local", and where the client meant to go when the kernel knows. */
-std::string addresses_of(int fd, const Address& remote, ListenerKind kind) {
+/** As in the header `forwarded`. */
+std::string authority_of(const Address& address) {
+  const std::string ip = address.ip();
+  const std::string port = std::to_string(address.port());
+  return ip.find(':') == std::string::npos ? ip + ":" + port : "[" + ip + "]:" + port;
+}
+
+struct Addresses {
+  /** "remote local", and where the client meant to go when the kernel knows. */
+  std::string told;
+  /** Who goes where, without the client's port. */
+  std::string key;
+};
+
+/** Nothing is told when the connection has been reset meanwhile. */
+Addresses addresses_of(int fd, const Address& remote, ListenerKind kind) {
   Address local;
   local.length = sizeof local.storage;
-  if (getsockname(fd, local.get(), &local.length) != 0) return "";
-  std::string text = text_of(remote) + " " + text_of(local);
-  if (kind == ListenerKind::kInboundHbone) return text;
+  if (getsockname(fd, local.get(), &local.length) != 0) return {};
+  const std::string told = text_of(remote) + " " + text_of(local);
+  if (kind == ListenerKind::kInboundHbone) return {told, ""};
   Address original;
   original.length = sizeof(sockaddr_in);
   bool known = getsockopt(fd, SOL_IP, SO_ORIGINAL_DST, &original.storage, &original.length) == 0;
@@ -49,7 +63,8 @@ std::string addresses_of(int fd, const Address& remote, ListenerKind kind) {
     original.length = sizeof(sockaddr_in6);
     known = getsockopt(fd, SOL_IPV6, kOriginalDestination6, &original.storage, &original.length) == 0;
   }
-  return known ? text + " " + text_of(original) : text;
+  const std::string destination = text_of(known ? original : local);
+  return {known ? told + " " + destination : told, remote.ip() + " " + destination};
 }
 
 }  // namespace
@@ -92,13 +107,26 @@ bool Listener::accept_one() {
 }
 
 void Listener::hand_over(Descriptor socket, const Address& remote) {
-  std::string addresses = addresses_of(socket.get(), remote, kind_);
-  if (addresses.empty()) return;  // reset meanwhile
-  auto take = [id = id_, owner = owner_, socket = std::move(socket),
-               addresses = std::move(addresses)](Worker& worker) mutable {
-    Captured& made =
-        worker.add(std::make_unique<Captured>(worker, worker.next_id(), std::move(owner), std::move(socket)));
-    worker.emit({.kind = EventKind::kAccepted, .id = made.id(), .a = id, .text = std::move(addresses)});
+  Addresses addresses = addresses_of(socket.get(), remote, kind_);
+  if (addresses.told.empty()) return;
+  std::string key = addresses.key.empty() ? "" : std::to_string(id_) + " " + addresses.key;
+  auto take = [id = id_, owner = owner_, socket = std::move(socket), told = std::move(addresses.told),
+               key = std::move(key), source = authority_of(remote)](Worker& worker) mutable {
+    Captured& made = worker.add(std::make_unique<Captured>(worker, worker.next_id(), std::move(owner),
+                                                           std::move(socket), std::move(key), std::move(source)));
+    const Decision* known = worker.decisions().find(made.key());
+    if (known == nullptr) {
+      worker.emit({.kind = EventKind::kAccepted, .id = made.id(), .a = id, .text = std::move(told)});
+      return;
+    }
+    const size_t drawn = worker.decisions().draw(*known);
+    worker.emit({.kind = EventKind::kReused,
+                 .n = static_cast<int64_t>(drawn),
+                 .id = made.id(),
+                 .a = known->number,
+                 .b = id,
+                 .text = std::move(told)});
+    made.go(known->candidates[drawn].hop);
   };
   Worker& chosen = choose_worker();
   if (&chosen == &worker_)

@@ -64,6 +64,9 @@ class Session final : public Runnable, public DialClient {
   uint64_t idle_since_ms() const { return idle_since_ms_; }
   void respond(Stream& stream, int status, const std::vector<std::string>& headers, bool is_end);
 
+  /** What was decided for streams of this peer, by authority. */
+  Decisions& decisions() { return decisions_; }
+
   // for streams
   void resume(Stream& stream);
   void credit(Stream& stream, size_t size);
@@ -120,6 +123,7 @@ class Session final : public Runnable, public DialClient {
   TlsPipe pipe_;
   SslConnection ssl_;
   Http2 http2_;
+  Decisions decisions_{worker_, kStreamDecisionsMax};
   Bytes out_;
   Bytes inbox_;
   std::unordered_set<Stream*> streams_;

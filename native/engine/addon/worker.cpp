@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,7 +78,10 @@ Worker::Worker(Shared& shared, size_t index)
       shared_(shared),
       index_(index),
       pool_(std::make_unique<SessionPool>(*this)),
-      now_ms_(coarse_ms()) {}
+      decisions_(*this, kDecisionsMax),
+      now_ms_(coarse_ms()) {
+  if (getrandom(&random_state_, sizeof random_state_, 0) < 0 || random_state_ == 0) random_state_ = monotonic_us() | 1;
+}
 
 Worker::~Worker() {
   stop();
@@ -233,6 +237,20 @@ void Worker::mark_dirty(Session& session) {
 
 const EngineOptions& Worker::options() const { return shared_.options; }
 uint64_t Worker::next_id() { return shared_.ids.fetch_add(2, std::memory_order_relaxed); }
+
+// xorshift64*: for drawing endpoints and trace numbers, which need not be secret
+double Worker::random() {
+  random_state_ ^= random_state_ >> 12;
+  random_state_ ^= random_state_ << 25;
+  random_state_ ^= random_state_ >> 27;
+  return static_cast<double>((random_state_ * 0x2545f4914f6cdd1dULL) >> 11) / static_cast<double>(1ULL << 53);
+}
+
+std::string Worker::random_hex(size_t digits) {
+  std::string text(digits, '0');
+  for (char& digit : text) digit = "0123456789abcdef"[static_cast<size_t>(random() * 16)];
+  return text;
+}
 
 int Worker::enter(const std::shared_ptr<Owner>& owner) {
   const bool is_home = owner == nullptr || owner->netns.get() < 0;

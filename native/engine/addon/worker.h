@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bytes.h"
+#include "decisions.h"
 #include "event.h"
 #include "limits.h"
 #include "owner.h"
@@ -90,6 +91,9 @@ class Worker {
   /** Numbers that JavaScript did not give; unique in the engine. */
   uint64_t next_id();
   uint64_t now_ms() const { return now_ms_; }
+  /** In [0, 1). */
+  double random();
+  std::string random_hex(size_t digits);
   /** Sockets that this thread makes from now on are of the owner's namespace. 0 or an errno. */
   int enter(const std::shared_ptr<Owner>& owner);
   /** The namespace of an owner that is gone is not held any longer. */
@@ -114,6 +118,7 @@ class Worker {
   void bury(Listener& listener);
   void bury(std::unique_ptr<Runnable> runnable);
   SessionPool& pool() { return *pool_; }
+  Decisions& decisions() { return decisions_; }
   /** Connections here wait for JavaScript. */
   bool has_room() const { return captured_.size() < kUndecidedMax; }
 
@@ -157,7 +162,9 @@ class Worker {
   std::unordered_map<uint64_t, std::unique_ptr<Listener>> listeners_;
   std::unordered_set<Dial*> dials_;
   std::unique_ptr<SessionPool> pool_;
+  Decisions decisions_;
   Bytes sealed_;
+  uint64_t random_state_ = 0;
   uint64_t now_ms_ = 0;
   uint64_t ticked_ms_ = 0;
 };

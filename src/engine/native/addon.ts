@@ -28,6 +28,8 @@ export const EVENT = {
   ended: 7,
   progress: 8,
   listenerClosed: 9,
+  reused: 10,
+  forgotten: 11,
 } as const;
 
 export const CLOSE_CAUSE = { ended: 0, tls: 1, http2: 2, dial: 3, draining: 4 } as const;
@@ -81,6 +83,27 @@ export interface NativeOptions {
   readonly congestion?: string | undefined;
 }
 
+/** What `forward` or `tunnel` take, behind the weight and which of the two it is. */
+export type NativeCandidate =
+  | readonly [
+      weight: number,
+      isTunnel: false,
+      ip: string,
+      port: number,
+      sourceIp: string,
+      preamble: Uint8Array,
+      headers: FlatHeaders,
+    ]
+  | readonly [
+      weight: number,
+      isTunnel: true,
+      key: string,
+      ip: string,
+      port: number,
+      authority: string,
+      headers: FlatHeaders,
+    ];
+
 export interface Addon {
   start(threads: number, options: NativeOptions, onEvents: (events: readonly NativeEvent[]) => void): EngineHandle;
   stop(engine: EngineHandle): void;
@@ -101,6 +124,15 @@ export interface Addon {
   useCredentials(engine: EngineHandle, thread: number, id: number, context: TlsContextHandle | null): void;
   acceptSession(engine: EngineHandle, thread: number, id: number): void;
   closeSession(engine: EngineHandle, thread: number, id: number, isGraceful: boolean): void;
+  remember(
+    engine: EngineHandle,
+    thread: number,
+    id: number,
+    generation: number,
+    decision: number,
+    candidates: readonly NativeCandidate[],
+  ): void;
+  setGeneration(engine: EngineHandle, generation: number): void;
   /** @param sourceIp empty: the kernel's choice */
   forward(
     engine: EngineHandle,

@@ -7,13 +7,14 @@
  *  - What waited for a session is told as ended before the session is told as closed.
  */
 import type { IpPort } from '../../model/address.ts';
-import type { ForwardPlain, HboneConnect, HboneSessionKey } from '../port.ts';
+import type { DecisionCandidate, ForwardPlain, HboneConnect, HboneSessionKey, ReusableDecision } from '../port.ts';
 import { poolKey } from '../session-key.ts';
 import {
   type Addon,
   END_CAUSE,
   type EngineHandle,
   EVENT,
+  type NativeCandidate,
   type NativeEvent,
   type NativeOptions,
   type OwnerHandle,
@@ -44,7 +45,7 @@ export interface SessionEvents {
   /** @param cause one of CLOSE_CAUSE */
   onClosed(reason: string, cause: number): void;
   onSettings(): void;
-  onStream(stream: IncomingStream): void;
+  onStream(stream: IncomingStream, taken: TakenDecision | undefined): void;
 }
 
 /** A CONNECT, or whatever else a peer asked, that waits for its answer. */
@@ -65,9 +66,22 @@ export interface AcceptedConnection {
   readonly originalDestination: IpPort | undefined;
 }
 
+export type OnAccepted = (accepted: AcceptedConnection, taken: TakenDecision | undefined) => void;
+
+/** A remembered decision that a thread has given by itself. */
+export interface TakenDecision {
+  readonly token: unknown;
+  readonly isCurrent: boolean;
+}
+
 interface ListenerEvents {
-  onAccepted(accepted: AcceptedConnection): void;
+  readonly onAccepted: OnAccepted;
   onClosed(): void;
+}
+
+interface Remembered {
+  readonly generation: number;
+  readonly tokens: readonly unknown[];
 }
 
 export interface ThreadEvents {
@@ -94,6 +108,8 @@ export class EngineThreads {
   readonly #ends = new Map<number, (end: StreamEnded) => void>();
   readonly #established = new Map<number, (headers: Headers) => void>();
   readonly #listeners = new Map<number, ListenerEvents>();
+  readonly #remembered = new Map<number, Remembered>();
+  #generation = 0;
   #lastId = 0;
 
   constructor(addon: Addon, count: number, options: NativeOptions, events: ThreadEvents) {
@@ -128,7 +144,7 @@ export class EngineThreads {
   }
 
   /** Accepts from `fd`, which stays the caller's, on every thread. Returns the listener's number. */
-  listen(kind: number, owner: OwnerHandle, fd: number, onAccepted: ListenerEvents['onAccepted']): number {
+  listen(kind: number, owner: OwnerHandle, fd: number, onAccepted: OnAccepted): number {
     const id = this.nextId();
     this.#listeners.set(id, { onAccepted, onClosed: () => {} });
     this.addon.listen(this.#handle, id, kind, owner, fd);
@@ -183,10 +199,24 @@ export class EngineThreads {
     this.addon.closeSession(this.#handle, thread, id, isGraceful);
   }
 
+  /** What is decided upon `id`, which the thread has yet to be told, holds for those like it until `forgetDecisions`. */
+  remember(thread: number, id: number, { candidates }: ReusableDecision): void {
+    const number = this.nextId();
+    const generation = this.#generation;
+    this.#remembered.set(number, { generation, tokens: candidates.map(({ token }) => token) });
+    this.addon.remember(this.#handle, thread, id, generation, number, candidates.map(toNative));
+  }
+
+  forgetDecisions(): void {
+    this.#generation += 1;
+    this.addon.setGeneration(this.#handle, this.#generation);
+  }
+
   /** Dials and joins; a stream is answered 200, or 503 when the dial fails. */
   forward(thread: number, id: number, { to, sourceIp = '', preamble, responseHeaders = {} }: ForwardPlain): void {
-    const bytes = preamble ? new Uint8Array(preamble) : NO_PREAMBLE;
-    this.addon.forward(this.#handle, thread, id, to.ip, to.port, sourceIp, bytes, flatten(responseHeaders));
+    const { ip, port } = to;
+    const headers = flatten(responseHeaders);
+    this.addon.forward(this.#handle, thread, id, ip, port, sourceIp, bytesOf(preamble), headers);
   }
 
   /** A CONNECT on a pooled session. */
@@ -224,11 +254,9 @@ export class EngineThreads {
     this.addon.cut(this.#handle, thread, id);
   }
 
-  /** Resolves with the headers when a CONNECT is answered 200; never when it is not. */
-  established(id: number): Promise<Headers> {
-    return new Promise((resolve) => {
-      this.#established.set(id, resolve);
-    });
+  /** `listener` hears the headers when a CONNECT is answered 200; never when it is not. */
+  onEstablished(id: number, listener: (headers: Headers) => void): void {
+    this.#established.set(id, listener);
   }
 
   /** The end of a connection or stream. */
@@ -257,10 +285,17 @@ export class EngineThreads {
         this.#established.delete(id);
         return;
       case EVENT.accepted:
-        this.#onAccepted(event);
+        this.#onAccepted(a, event, undefined);
         return;
       case EVENT.stream:
-        this.#onStream(this.#sessions.get(session), event);
+        this.#onStream(event, undefined);
+        return;
+      case EVENT.reused:
+        if (session === 0) this.#onAccepted(b, event, this.#taken(event));
+        else this.#onStream(event, this.#taken(event));
+        return;
+      case EVENT.forgotten:
+        this.#remembered.delete(id);
         return;
       case EVENT.handshake:
         this.#sessions.get(id)?.onHandshake(list as readonly Buffer[]); // as above
@@ -283,26 +318,37 @@ export class EngineThreads {
     }
   }
 
-  #onAccepted([, id, thread, , listener, , , , , text]: NativeEvent): void {
+  #onAccepted(listener: number, [, id, thread, , , , , , , text]: NativeEvent, taken: TakenDecision | undefined): void {
     const [remoteIp = '', remotePort, localIp = '', localPort, originalIp, originalPort] = text.split(' ');
     const events = this.#listeners.get(listener);
     if (!events) {
       this.cut(thread, id);
       return;
     }
-    events.onAccepted({
+    const accepted = {
       id,
       thread,
       remote: { ip: remoteIp, port: Number(remotePort) },
       local: { ip: localIp, port: Number(localPort) },
       originalDestination: originalIp === undefined ? undefined : { ip: originalIp, port: Number(originalPort) },
-    });
+    };
+    events.onAccepted(accepted, taken);
   }
 
-  #onStream(session: SessionEvents | undefined, [, id, thread, , , , , , , method, list]: NativeEvent): void {
-    const [authority = '', ...rawHeaders] = list as readonly string[]; // as above
-    if (session) session.onStream({ id, method, authority, rawHeaders });
+  #onStream([, id, thread, session, , , , , , method, list]: NativeEvent, taken: TakenDecision | undefined): void {
+    const [authority = '', ...rawHeaders] = list as readonly string[]; // Buffers come with `handshake` alone
+    const events = this.#sessions.get(session);
+    if (events) events.onStream({ id, method, authority, rawHeaders }, taken);
     else this.cut(thread, id);
+  }
+
+  /** Threads tell that they forgot a decision after all that took it. */
+  #taken([, , , , number, , candidate]: NativeEvent): TakenDecision {
+    const remembered = this.#remembered.get(number);
+    return {
+      token: remembered?.tokens[candidate],
+      isCurrent: remembered?.generation === this.#generation,
+    };
   }
 
   #onEnded([, id, , session, a, b, n, us, cause, reason, list]: NativeEvent): void {
@@ -322,6 +368,21 @@ export class EngineThreads {
       session: this.#sessions.get(session),
     });
   }
+}
+
+function toNative({ weight, decision }: DecisionCandidate): NativeCandidate {
+  if (decision.action === 'hbone') {
+    const { session, connect } = decision;
+    const { ip, port } = session.peer;
+    return [weight, true, poolKey(session), ip, port, connect.authority, flatten(connect.headers)];
+  }
+  const { to, sourceIp = '', preamble, responseHeaders = {} } = decision;
+  return [weight, false, to.ip, to.port, sourceIp, bytesOf(preamble), flatten(responseHeaders)];
+}
+
+/** The add-on reads a plain Uint8Array; a Buffer may be one or not. */
+function bytesOf(preamble: Uint8Array | undefined): Uint8Array {
+  return preamble ? new Uint8Array(preamble) : NO_PREAMBLE;
 }
 
 function flatten(headers: Headers): readonly string[] {

@@ -12,7 +12,7 @@ import type { OwnerScope } from '../owner-scope.ts';
 import type { PeerWatch } from '../peer-watch.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, HboneStream, ListenerOptions } from '../port.ts';
 import type { SessionSet } from '../session-set.ts';
-import type { AcceptedConnection, EngineThreads, IncomingStream } from './engine-threads.ts';
+import type { AcceptedConnection, EngineThreads, IncomingStream, TakenDecision } from './engine-threads.ts';
 import { NativeConnection } from './native-connection.ts';
 import { openNativeListener } from './native-listener.ts';
 import { NativeSession } from './native-session.ts';
@@ -94,29 +94,30 @@ interface VerifiedSession {
 function serveSession(deps: HboneServiceDeps, scope: Scope, verified: VerifiedSession): void {
   const { handlers, threads, connections } = deps;
   const { session, connectionIds } = verified;
-  session.on('stream', (stream) => {
+  session.on('stream', (stream, taken) => {
     const { id } = stream;
     const cut = (): void => threads.cut(session.thread, id);
     const connection = new NativeConnection({ id, owner: scope.name, cut }, handlers);
     connectionIds.add(id);
     void connections
-      .run(connection, () => serveStream(deps, connection, { verified, stream }))
+      .run(connection, () => {
+        const facts = factsOf(connection, verified, stream);
+        return taken
+          ? followStream(deps, connection, { facts, taken })
+          : serveStream(deps, connection, { verified, facts });
+      })
       .finally(() => connectionIds.delete(id));
   });
 }
 
-/** Never rejects. */
-async function serveStream(
-  { handlers, threads }: HboneServiceDeps,
-  connection: NativeConnection,
-  { verified, stream }: { readonly verified: VerifiedSession; readonly stream: IncomingStream },
-): Promise<void> {
-  const { session, peerIdentity, accepted } = verified;
-  const { id, method, authority, rawHeaders } = stream;
-  const { thread } = session;
-  const facts: HboneStream = {
+function factsOf(
+  { id, owner }: NativeConnection,
+  { peerIdentity, accepted }: VerifiedSession,
+  { method, authority, rawHeaders }: IncomingStream,
+): HboneStream {
+  return {
     id,
-    owner: connection.owner,
+    owner,
     kind: 'inbound-hbone',
     peerIdentity,
     source: accepted.remote,
@@ -125,6 +126,29 @@ async function serveStream(
     authority,
     headers: readHeaders(rawHeaders),
   };
+}
+
+/** A thread has given a remembered decision and goes on by itself. */
+async function followStream(
+  { handlers, threads }: HboneServiceDeps,
+  connection: NativeConnection,
+  { facts, taken }: { readonly facts: HboneStream; readonly taken: TakenDecision },
+): Promise<void> {
+  const ending = threads.ending(connection.id);
+  const error = handlers.reused?.(facts, taken.token, taken.isCurrent);
+  connection.opened();
+  if (error !== undefined) connection.cut('DENY', error);
+  endConnection(connection, { ...(await ending), headers: undefined, session: undefined });
+}
+
+/** Never rejects. */
+async function serveStream(
+  { handlers, threads }: HboneServiceDeps,
+  connection: NativeConnection,
+  { verified, facts }: { readonly verified: VerifiedSession; readonly facts: HboneStream },
+): Promise<void> {
+  const { thread } = verified.session;
+  const { id } = connection;
   const ending = threads.ending(id);
   void ending.then(() => connection.abort());
   try {
@@ -137,6 +161,8 @@ async function serveStream(
     if (decision.action === 'terminate')
       throw new MeshError('ERR_UNSUPPORTED', 'this engine does not terminate tunnels');
     connection.opened();
+    const reusable = handlers.reusable?.(facts);
+    if (reusable) threads.remember(thread, id, reusable);
     threads.forward(thread, id, decision);
   } catch (error) {
     threads.dismiss(thread, id, UNAVAILABLE);

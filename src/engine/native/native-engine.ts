@@ -46,6 +46,10 @@ export class NativeEngine extends ScopedEngine<OwnerPool, NativeConnection> {
     this.#deps = { handlers, options, threads, contexts, peers, connections, sessions, nested };
   }
 
+  override forgetDecisions(): void {
+    this.#threads.forgetDecisions();
+  }
+
   protected override makePool(netns: Netns | undefined): OwnerPool {
     return new OwnerPool(this.#threads, netns, (id) => this.#owners.delete(id));
   }

@@ -5,14 +5,14 @@ import { ACCEPT_BACKLOG, acceptedOptions } from '../listener.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
 import { LISTENER_KIND } from './addon.ts';
-import type { AcceptedConnection, EngineThreads } from './engine-threads.ts';
+import type { EngineThreads, OnAccepted } from './engine-threads.ts';
 import type { OwnerPool } from './owner-pool.ts';
 
 /** Listens until it is closed; the scope knows it meanwhile. Throws ERR_SYSTEM with the address and what the kernel said. */
 export function openNativeListener(
   { threads, options }: { readonly threads: EngineThreads; readonly options: EngineOptions },
   { scope, listen }: { readonly scope: OwnerScope<OwnerPool>; readonly listen: ListenerOptions },
-  onAccepted: (accepted: AcceptedConnection) => void,
+  onAccepted: OnAccepted,
 ): EngineListener {
   const { kind, ip, port, mark, reusePort, transparent } = listen;
   let socket: ListenSocket;

@@ -5,14 +5,14 @@
 import { EventEmitter } from 'node:events';
 import { MeshError } from '../../core/errors.ts';
 import { CLOSE_CAUSE } from './addon.ts';
-import type { EngineThreads, IncomingStream, SessionEvents } from './engine-threads.ts';
+import type { EngineThreads, IncomingStream, SessionEvents, TakenDecision } from './engine-threads.ts';
 
 interface Events {
   close: [];
   error: [];
   /** The peer broke HTTP/2; `close` follows. */
   broken: [reason: string];
-  stream: [IncomingStream];
+  stream: [IncomingStream, TakenDecision | undefined];
 }
 
 export class NativeSession extends EventEmitter<Events> {
@@ -50,7 +50,7 @@ export class NativeSession extends EventEmitter<Events> {
       failure: (cause, reason) => this.#failureOf(cause, reason),
       onHandshake: handshake.resolve,
       onSettings: settled.resolve,
-      onStream: (stream) => this.emit('stream', stream),
+      onStream: (stream, taken) => this.emit('stream', stream, taken),
       onClosed: (reason, cause) => {
         this.closed = true;
         this.destroyed = true;

@@ -36,7 +36,7 @@ export class NestedTunnels {
     const { signal } = connection;
     const outer = threads.nextId();
     const cutOuter = (): void => threads.cut(thread, outer);
-    const established = threads.established(outer).then(() => undefined);
+    const established = new Promise<undefined>((resolve) => threads.onEstablished(outer, () => resolve(undefined)));
     const outerEnd = threads.ending(outer);
     threads.park(thread, outer, scope.pool.handle, decision);
     signal.addEventListener('abort', cutOuter, { once: true });
@@ -45,7 +45,7 @@ export class NestedTunnels {
       const failed = await Promise.race([established, outerEnd]);
       if (failed) throw toError(failed, decision.session) ?? new MeshError('ERR_ABORTED', 'the outer stream ended');
       const inner = await this.#openInner(thread, outer, decision);
-      void threads.established(connection.id).then((headers) => connection.established(headers));
+      threads.onEstablished(connection.id, (headers) => connection.established(headers));
       threads.goOver(thread, connection.id, inner.id, decision.innerConnect);
       const end = await ending;
       inner.close();

@@ -11,7 +11,7 @@ import type {
   OutboundDecision,
   PlainConnection,
 } from '../port.ts';
-import type { AcceptedConnection, EngineThreads, StreamEnded } from './engine-threads.ts';
+import type { AcceptedConnection, EngineThreads, StreamEnded, TakenDecision } from './engine-threads.ts';
 import { NativeConnection } from './native-connection.ts';
 import { openNativeListener } from './native-listener.ts';
 import type { NestedTunnels } from './nested-tunnels.ts';
@@ -34,13 +34,14 @@ type Scope = OwnerScope<OwnerPool>;
 export function listenPlain(deps: PlainServiceDeps, scope: Scope, options: ListenerOptions): EngineListener {
   const { handlers, threads, connections } = deps;
   const kind = options.kind === 'outbound' ? 'outbound' : 'inbound-plaintext';
-  return openNativeListener(deps, { scope, listen: options }, (accepted) => {
+  return openNativeListener(deps, { scope, listen: options }, (accepted, taken) => {
     const { id, thread } = accepted;
     handlers.socketsOpen(kind, 1);
     const cut = (): void => threads.cut(thread, id);
     const connection = new NativeConnection({ id, owner: scope.name, cut }, handlers);
+    const served: Served = { connection, accepted, kind };
     void connections
-      .run(connection, () => servePlain(deps, scope, { connection, accepted, kind }))
+      .run(connection, () => (taken ? followPlain(deps, served, taken) : servePlain(deps, scope, served)))
       .finally(() => handlers.socketsOpen(kind, -1));
   });
 }
@@ -51,12 +52,33 @@ interface Served {
   readonly kind: PlainConnection['kind'];
 }
 
+function factsOf({ connection, accepted, kind }: Served): PlainConnection {
+  const { id, remote: source, local, originalDestination = local } = accepted;
+  return { id, owner: connection.owner, kind, source, originalDestination };
+}
+
+/** A thread has given a remembered decision and goes on by itself. */
+async function followPlain(
+  { handlers, threads }: PlainServiceDeps,
+  served: Served,
+  taken: TakenDecision,
+): Promise<void> {
+  const { connection } = served;
+  const { id } = connection;
+  const ending = threads.ending(id);
+  const error = handlers.reused?.(factsOf(served), taken.token, taken.isCurrent);
+  connection.opened();
+  if (error === undefined) threads.onEstablished(id, (headers) => connection.established(headers));
+  else connection.cut('DENY', error);
+  endConnection(connection, await ending);
+}
+
 /** Never rejects: what goes wrong is told by the connection's end. */
 async function servePlain(deps: PlainServiceDeps, scope: Scope, served: Served): Promise<void> {
   const { handlers, threads } = deps;
   const { connection, kind } = served;
-  const { id, thread, remote: source, local, originalDestination = local } = served.accepted;
-  const facts: PlainConnection = { id, owner: scope.name, kind, source, originalDestination };
+  const { id, thread } = served.accepted;
+  const facts = factsOf(served);
   const ending = threads.ending(id);
   void ending.then(() => connection.abort());
   try {
@@ -71,6 +93,8 @@ async function servePlain(deps: PlainServiceDeps, scope: Scope, served: Served):
     }
     if (connection.isCut) throw new MeshError('ERR_ABORTED', 'the connection was cut');
     connection.opened();
+    const reusable = handlers.reusable?.(facts);
+    if (reusable) threads.remember(thread, id, reusable);
     await carryOut(deps, scope, { ...served, decision, ending });
   } catch (error) {
     threads.dismiss(thread, id, CLOSED);
@@ -98,7 +122,7 @@ async function carryOut(
       endConnection(connection, await ending);
       return;
     case 'hbone':
-      void threads.established(id).then((headers) => connection.established(headers));
+      threads.onEstablished(id, (headers) => connection.established(headers));
       threads.tunnel(thread, id, decision.session, decision.connect);
       endConnection(connection, await ending, decision.session);
       return;
