@@ -12,7 +12,16 @@ import { findServiceByVip } from './service-lookup.ts';
 import type { Workload } from './workload.ts';
 
 /** In [0, 1), a new one each call. */
-export type Random = () => number;
+export interface Random {
+  (): number;
+  /** Draws in place of a number: for who wants to see everything that could be drawn. */
+  readonly pick?: <T>(items: readonly T[], weight: (item: T) => number) => T | undefined;
+}
+
+/** One of `items` in proportion to its weight; undefined when none has any. */
+export function draw<T>(items: readonly T[], weight: (item: T) => number, random: Random): T | undefined {
+  return random.pick ? random.pick(items, weight) : pickWeighted(items, weight, random());
+}
 
 /** A chosen workload, the port to reach there, and the service through which it was found. */
 export interface Upstream {
@@ -49,7 +58,7 @@ export function findServiceUpstream(
   if (service.loadBalancing.mode === 'PASSTHROUGH') return undefined;
   const able = candidates(view, service, { source, servicePort, rule });
   const preferred = selectByPreference(able, service.loadBalancing, source);
-  const chosen = pickWeighted(preferred, ({ workload }) => workload.capacity, random());
+  const chosen = draw(preferred, ({ workload }) => workload.capacity, random);
   if (!chosen) return undefined;
   const { endpoint, workload } = chosen;
   const tunnelled = (workload.applicationTunnel?.port ?? 0) > 0 ? servicePort : undefined;

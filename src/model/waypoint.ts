@@ -4,16 +4,15 @@
  */
 import type { NetworkAddress } from './address.ts';
 import { type Identity, sameIdentity } from './identity.ts';
-import { pickWeighted } from './load-balancing.ts';
 import type { MeshView } from './mesh-view.ts';
 import { type Service, serviceKey } from './service.ts';
 import { findServiceByVip } from './service-lookup.ts';
-import { findServiceUpstream, findUpstream, type Random, type Upstream } from './upstream.ts';
+import { draw, findServiceUpstream, findUpstream, type Random, type Upstream } from './upstream.ts';
 import type { GatewayAddress, Workload } from './workload.ts';
 
 /** The waypoint of a service for one connection: weighted choice, or the plain one when all weights are 0. */
-export function chooseWaypoint(service: Service, random: number): GatewayAddress | undefined {
-  return pickWeighted(service.weightedWaypoints, ({ weight }) => weight, random)?.destination ?? service.waypoint;
+export function chooseWaypoint(service: Service, random: Random): GatewayAddress | undefined {
+  return draw(service.weightedWaypoints, ({ weight }) => weight, random)?.destination ?? service.waypoint;
 }
 
 export type GatewayKind = 'waypoint' | 'network gateway';

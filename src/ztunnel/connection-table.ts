@@ -25,6 +25,8 @@ export type CompleteRecord = (headers: Readonly<Record<string, string>> | undefi
 
 export interface ConnectionStart {
   readonly record: ConnectionRecord;
+  /** Those of connections with the same labels; made when absent. */
+  readonly counters?: ConnectionCounters;
   readonly policy?: PolicySubject;
   readonly complete?: CompleteRecord;
 }
@@ -47,9 +49,9 @@ export class ConnectionTable {
   }
 
   /** The decision was given and is no refusal. */
-  begin(id: ConnectionId, { record, policy, complete }: ConnectionStart): void {
-    const counters = complete ? undefined : this.#telemetry.open(record);
-    this.#open.set(id, { record, policy, complete, counters, received: 0, sent: 0 });
+  begin(id: ConnectionId, { record, policy, complete, counters }: ConnectionStart): void {
+    const opened = complete ? undefined : this.#telemetry.open(record, counters);
+    this.#open.set(id, { record, policy, complete, counters: opened, received: 0, sent: 0 });
   }
 
   /** The far end answered: what was missing in the record is known, and the connection counts as opened. */

@@ -17,6 +17,7 @@ import type {
   ListenerKind,
   OutboundDecision,
   PlainConnection,
+  ReusableDecision,
   TlsCredentials,
 } from '../engine/index.ts';
 import type { Identity } from '../model/identity.ts';
@@ -27,10 +28,11 @@ import { decideInboundHbone, learnInboundHbone } from './inbound.ts';
 import { decideInboundPlain } from './inbound-plaintext.ts';
 import { decideOutbound } from './outbound.ts';
 import type { Owners } from './owners.ts';
+import { ReusableDecisions } from './reusable.ts';
 import type { TrafficTelemetry } from './telemetry/traffic-telemetry.ts';
 
 export interface HandlersDeps extends DeciderDeps {
-  readonly owners: Pick<Owners, 'resolve' | 'identity'>;
+  readonly owners: Pick<Owners, 'resolve' | 'identity' | 'find'>;
   readonly table: ConnectionTable;
   readonly telemetry: TrafficTelemetry;
   /** The workload as inbound connections are judged by it: its policies are known, or were waited for. */
@@ -41,9 +43,11 @@ export interface HandlersDeps extends DeciderDeps {
 
 export class TunnelHandlers implements EngineHandlers {
   readonly #deps: HandlersDeps;
+  readonly #reusable: ReusableDecisions;
 
   constructor(deps: HandlersDeps) {
     this.#deps = deps;
+    this.#reusable = new ReusableDecisions(deps);
   }
 
   async decideOutbound(connection: PlainConnection, signal: AbortSignal): Promise<OutboundDecision> {
@@ -66,6 +70,14 @@ export class TunnelHandlers implements EngineHandlers {
       return this.#settle(stream, { kind: 'refused', error: errorMessage(error), ...refusal });
     }
     return this.#settle(stream, decideInboundHbone(this.#deps, stream, owner));
+  }
+
+  reusable(connection: PlainConnection | HboneStream): ReusableDecision | undefined {
+    return this.#reusable.offer(connection);
+  }
+
+  reused(connection: PlainConnection | HboneStream, token: unknown, isCurrent: boolean): string | undefined {
+    return this.#reusable.take(connection, token, isCurrent);
   }
 
   async serverIdentity(owner: string, signal: AbortSignal): Promise<Identity> {

@@ -63,7 +63,12 @@ export function parseBaggage(lines: readonly string[]): PeerDescription | undefi
 
 /** `for="10.0.0.1:1234"`, and `;host=<hostname>` when the service is known. */
 export function toForwarded(source: IpPort, hostname: string | undefined): string {
-  const origin = `for="${formatIpPort(source)}"`;
+  return forwardedBy(formatIpPort(source), hostname);
+}
+
+/** The same for a client that is given as text. */
+export function forwardedBy(client: string, hostname: string | undefined): string {
+  const origin = `for="${client}"`;
   return hostname === undefined || hostname === '' ? origin : `${origin};host=${hostname}`;
 }
 
@@ -83,5 +88,10 @@ export function parseForwardedHost(lines: readonly string[]): string | undefined
 
 /** A new trace, one per application connection. */
 export function newTraceparent(): string {
-  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`;
+  return traceparentOf(randomBytes(16).toString('hex'), randomBytes(8).toString('hex'));
+}
+
+/** @param traceId 32 hex digits @param spanId 16 */
+export function traceparentOf(traceId: string, spanId: string): string {
+  return `00-${traceId}-${spanId}-00`;
 }

@@ -84,7 +84,7 @@ export function planOutbound(view: MeshView, query: OutboundQuery, random: Rando
   const addressed = findByAddress(view, { network, ip: destination.ip }, source.namespace);
   const service = addressed?.kind === 'service' ? addressed.service : undefined;
   if (service) {
-    const waypoint = chooseWaypoint(service, random());
+    const waypoint = chooseWaypoint(service, random);
     if (waypoint) return planServiceWaypoint(view, query, { service, waypoint }, random);
   }
 

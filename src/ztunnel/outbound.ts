@@ -1,21 +1,32 @@
 /** Decides captured outbound connections: plan, host name resolution, headers, record. */
 import { errorMessage, type MeshError } from '../core/errors.ts';
-import type {
-  ForwardDoubleHbone,
-  HboneConnect,
-  HboneSessionKey,
-  OutboundDecision,
-  PlainConnection,
+import {
+  type ForwardDoubleHbone,
+  type ForwardHbone,
+  type ForwardPlain,
+  type HboneConnect,
+  type HboneSessionKey,
+  type OutboundDecision,
+  PER_CONNECTION,
+  type PlainConnection,
 } from '../engine/index.ts';
 import type { IpPort } from '../model/address.ts';
+import { outcomesOf } from '../model/choices.ts';
 import { parseIdentity } from '../model/identity.ts';
 import { formatIpPort } from '../model/ip.ts';
 import type { MeshView } from '../model/mesh-view.ts';
 import type { ConnectionRecord } from './connection-record.ts';
 import type { CompleteRecord } from './connection-table.ts';
 import { type Decided, type DeciderDeps, type Owner, serviceLabel, side } from './decider.ts';
-import { newTraceparent, parseBaggage, toBaggage, toForwarded } from './hop-headers.ts';
-import { isSelfCall, type OutboundPlan, planOutbound, RECURSIVE_CALL } from './outbound-plan.ts';
+import { forwardedBy, newTraceparent, parseBaggage, toBaggage, toForwarded, traceparentOf } from './hop-headers.ts';
+import {
+  type Hop,
+  isSelfCall,
+  type OutboundPlan,
+  type OutboundQuery,
+  planOutbound,
+  RECURSIVE_CALL,
+} from './outbound-plan.ts';
 
 type TunnelPlan = Extract<OutboundPlan, { kind: 'hbone' | 'double-hbone' }>;
 
@@ -26,7 +37,7 @@ export async function decideOutbound(
   owner: Owner | MeshError,
 ): Promise<Decided<OutboundDecision>> {
   const { view, config, random } = deps;
-  const { originalDestination: destination, source } = connection;
+  const { originalDestination: destination } = connection;
   const refuse = (error: string, reason: string): Decided<OutboundDecision> => ({
     kind: 'refused',
     status: 503,
@@ -36,8 +47,7 @@ export async function decideOutbound(
   });
   if (isSelfCall(destination, config.illegalPorts)) return refuse(RECURSIVE_CALL, 'SELF_CALL');
   if (owner instanceof Error) return refuse(owner.message, 'UNKNOWN_WORKLOAD');
-  const { network, illegalPorts } = config;
-  const query = { source: owner.workload, sourceIp: source.ip, destination, network, illegalPorts };
+  const query = outboundQuery(deps, connection, owner);
   let plan: OutboundPlan;
   try {
     const make = (known: MeshView): OutboundPlan => planOutbound(known, query, random);
@@ -56,7 +66,80 @@ export async function decideOutbound(
   }
   const to = { ip, port: plan.hop.port };
   if (plan.kind === 'tcp') return acceptPlain({ connection, owner, to, plan });
-  return acceptTunnel({ connection, owner, to, plan, network });
+  return acceptTunnel({ connection, owner, to, plan, network: config.network });
+}
+
+/** More endpoints than this are balanced over by asking for each connection. */
+const CANDIDATES_MAX = 128;
+
+/** Everything that connections like this one can be answered, or undefined when each has to be decided by itself. */
+export function outboundCandidates(
+  deps: DeciderDeps,
+  connection: PlainConnection,
+  owner: Owner,
+): readonly OutboundCandidate[] | undefined {
+  if (deps.demanded || isSelfCall(connection.originalDestination, deps.config.illegalPorts)) return undefined;
+  const query = outboundQuery(deps, connection, owner);
+  const outcomes = outcomesOf((random) => planOutbound(deps.view, query, random), CANDIDATES_MAX);
+  const candidates: OutboundCandidate[] = [];
+  for (const { weight, value: plan } of outcomes ?? []) {
+    const answer = answerOf({ connection, owner, plan, network: deps.config.network });
+    if (!answer) return undefined;
+    candidates.push({ weight, ...answer });
+  }
+  return candidates.length === 0 ? undefined : candidates;
+}
+
+export interface OutboundCandidate {
+  readonly weight: number;
+  readonly decision: ForwardPlain | ForwardHbone;
+  /** Of the connection that was asked about; another one differs in its source port. */
+  readonly record: ConnectionRecord;
+}
+
+function answerOf({
+  connection,
+  owner,
+  plan,
+  network,
+}: {
+  readonly connection: PlainConnection;
+  readonly owner: Owner;
+  readonly plan: OutboundPlan;
+  readonly network: string;
+}): Omit<OutboundCandidate, 'weight'> | undefined {
+  if (plan.kind === 'refuse' || plan.kind === 'double-hbone') return undefined;
+  const to = plan.kind === 'passthrough' ? plan.to : knownAddress(plan.hop);
+  if (!to) return undefined;
+  const accepted =
+    plan.kind === 'hbone'
+      ? acceptTunnel({ connection, owner, to, plan, network })
+      : acceptPlain({ connection, owner, to, plan: plan.kind === 'tcp' ? plan : undefined });
+  if (accepted.kind !== 'accepted') return undefined;
+  const { decision, start } = accepted;
+  if (decision.action === 'forward') return { decision, record: start.record };
+  if (decision.action !== 'hbone') return undefined;
+  const { connect, session } = decision;
+  const headers = {
+    ...connect.headers,
+    forwarded: forwardedBy(PER_CONNECTION.source, plan.kind === 'hbone' ? plan.service?.hostname : undefined),
+    traceparent: traceparentOf(PER_CONNECTION.traceId, PER_CONNECTION.spanId),
+  };
+  const reusable: ForwardHbone = { action: 'hbone', session, connect: { authority: connect.authority, headers } };
+  return { decision: reusable, record: start.record };
+}
+
+/** A host name is looked up for each connection. */
+function knownAddress({ address, port }: Hop): IpPort | undefined {
+  return address.kind === 'ip' ? { ip: address.ip, port } : undefined;
+}
+
+function outboundQuery(
+  { config: { network, illegalPorts } }: DeciderDeps,
+  { originalDestination: destination, source }: PlainConnection,
+  owner: Owner,
+): OutboundQuery {
+  return { source: owner.workload, sourceIp: source.ip, destination, network, illegalPorts };
 }
 
 function acceptPlain({

@@ -10,6 +10,7 @@ import type { Owner } from './decider.ts';
 import type { PodInfo } from './state/workload-index.ts';
 
 export interface LocalWorkloads {
+  findLocalWorkload(pod: PodInfo): Workload | undefined;
   /** Waits up to 5 s; rejects with ERR_NOT_FOUND. */
   waitForLocalWorkload(pod: PodInfo, signal?: AbortSignal): Promise<Workload>;
 }
@@ -37,17 +38,15 @@ export class Owners {
   }
 
   async resolve(owner: string, signal?: AbortSignal): Promise<Owner> {
-    const { info, identity } = this.#get(owner);
-    const workload = await this.#workloads.waitForLocalWorkload(info, signal);
-    return {
-      workload,
-      identity: identity ?? {
-        trustDomain: workload.trustDomain,
-        namespace: info.namespace,
-        serviceAccount: info.serviceAccount,
-      },
-      isSelf: identity !== undefined,
-    };
+    const entry = this.#get(owner);
+    return toOwner(entry, await this.#workloads.waitForLocalWorkload(entry.info, signal));
+  }
+
+  /** Undefined as long as its workload is not known. */
+  find(owner: string): Owner | undefined {
+    const entry = this.#entries.get(owner);
+    const workload = entry && this.#workloads.findLocalWorkload(entry.info);
+    return workload && toOwner(entry, workload);
   }
 
   /** Only what is needed to present a certificate: the tunnel's own does not wait for the control plane. */
@@ -60,4 +59,16 @@ export class Owners {
     if (!entry) throw new MeshError('ERR_NOT_FOUND', `the pod of this listener is gone: ${owner}`);
     return entry;
   }
+}
+
+function toOwner({ info, identity }: Entry, workload: Workload): Owner {
+  return {
+    workload,
+    identity: identity ?? {
+      trustDomain: workload.trustDomain,
+      namespace: info.namespace,
+      serviceAccount: info.serviceAccount,
+    },
+    isSelf: identity !== undefined,
+  };
 }

@@ -106,6 +106,8 @@ export class Tunnel {
         log: log.child('rbac'),
       }),
     );
+    const unsubscribe = state.subscribe({ changed: () => this.engine.forgetDecisions() });
+    this.#stop.signal.addEventListener('abort', unsubscribe, { once: true });
     const cut = (id: number): void => this.engine.cut(id, 'DENY', POLICY_CHANGE);
     new PolicyWatch({ state, table: this.#table, cut, clock, log }, this.#stop.signal);
     const metrics = new PodMetrics(registry, () => this.pods);

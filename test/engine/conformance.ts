@@ -6,6 +6,7 @@ import { registerByteCases } from './byte-cases.ts';
 import { registerDecisionCases } from './decision-cases.ts';
 import { registerEndingCases } from './ending-cases.ts';
 import { registerHostilePeers } from './hostile-peers.ts';
+import { registerReuseCases } from './reuse-cases.ts';
 import { registerRevocation } from './revocation.ts';
 import type { EngineFactory } from './rig.ts';
 import { registerSessionCases } from './session-cases.ts';
@@ -19,4 +20,5 @@ export function registerEngineSuite(create: EngineFactory): void {
   registerUpgradeCases(create);
   registerHostilePeers(create);
   registerRevocation(create);
+  registerReuseCases(create);
 }

@@ -15,6 +15,7 @@ import type {
   ListenerKind,
   OutboundDecision,
   PlainConnection,
+  ReusableDecision,
   TlsCredentials,
 } from '../../src/engine/index.ts';
 import type { Identity } from '../../src/model/identity.ts';
@@ -41,6 +42,8 @@ export interface Script {
   inboundPlain?: (connection: PlainConnection) => InboundDecision | Promise<InboundDecision>;
   inboundHbone?: (stream: HboneStream) => InboundDecision | Promise<InboundDecision>;
   credentials?: (identity: Identity) => Promise<TlsCredentials>;
+  reusable?: (connection: PlainConnection | HboneStream) => ReusableDecision | undefined;
+  reused?: (connection: PlainConnection | HboneStream, token: unknown, isCurrent: boolean) => string | undefined;
 }
 
 export interface Rig extends AsyncDisposable {
@@ -89,6 +92,8 @@ export async function startRig(
       issued.set(key, known);
       return known;
     },
+    reusable: (connection) => script.reusable?.(connection),
+    reused: (connection, token, isCurrent) => script.reused?.(connection, token, isCurrent),
     opened: (id) => rig.opened.push(id),
     progress: (_id, received, sent) => {
       rig.progressed.received += received;

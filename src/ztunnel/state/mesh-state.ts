@@ -34,6 +34,8 @@ export interface Rejected {
 }
 
 export interface StateListener {
+  /** Something changed; told before what it was. */
+  changed?(): void;
   /** `previous` is undefined for a new workload, `current` for a removed one. */
   workloadChanged?(previous: Workload | undefined, current: Workload | undefined): void;
   /** A batch changed at least one policy. */
@@ -97,6 +99,7 @@ export class MeshState implements MeshView {
         this.services.remove(name);
       }
     }
+    for (const listener of this.#listeners) listener.changed?.();
     for (const wake of [...this.#waiters]) wake();
     for (const listener of this.#listeners) {
       for (const [previous, current] of changes) listener.workloadChanged?.(previous, current);
@@ -117,7 +120,9 @@ export class MeshState implements MeshView {
       changed = true;
     }
     for (const name of removed) changed = this.policies.remove(name) !== undefined || changed;
-    if (changed) for (const listener of this.#listeners) listener.policiesChanged?.();
+    if (!changed) return rejected;
+    for (const listener of this.#listeners) listener.changed?.();
+    for (const listener of this.#listeners) listener.policiesChanged?.();
     return rejected;
   }
 

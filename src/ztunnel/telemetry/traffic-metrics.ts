@@ -1,9 +1,12 @@
-/** Counters of proxied connections. Labels are resolved once per connection and flag, never per chunk of bytes. */
+/**
+ * Counters of proxied connections. Labels are resolved once per connection or for many alike, never per chunk of bytes:
+ * what is counted is added to the series when they are read.
+ */
 import { Counter, Gauge } from 'prom-client';
 import type { MetricsRegistry } from '../../core/metrics.ts';
 import type { ListenerKind, ResponseFlag } from '../../engine/index.ts';
 import type { ConnectionRecord } from '../connection-record.ts';
-import { TRAFFIC_LABELS, type TrafficLabel, trafficLabels } from './traffic-labels.ts';
+import { TRAFFIC_LABELS, type TrafficLabel, type TrafficLabels, trafficLabels } from './traffic-labels.ts';
 
 /** The series of one connection. */
 export interface ConnectionCounters {
@@ -13,7 +16,34 @@ export interface ConnectionCounters {
   closed(flag: ResponseFlag): void;
 }
 
+/** Adds under one set of labels, and tells the counter when it is read. */
+class Series {
+  readonly labels: TrafficLabels;
+  readonly #counter: Counter<TrafficLabel>;
+  readonly #pending: Set<Series>;
+  #value = 0;
+
+  constructor(counter: Counter<TrafficLabel>, pending: Set<Series>, labels: TrafficLabels) {
+    this.#counter = counter;
+    this.#pending = pending;
+    this.labels = labels;
+  }
+
+  add(value: number): void {
+    if (value <= 0) return;
+    this.#value += value;
+    this.#pending.add(this);
+  }
+
+  flush(): void {
+    this.#counter.inc(this.labels, this.#value);
+    this.#value = 0;
+  }
+}
+
 export class TrafficMetrics {
+  /** Series with something to add, by counter. */
+  readonly #pending = new Map<Counter<TrafficLabel>, Set<Series>>();
   readonly #opened: Counter<TrafficLabel>;
   readonly #closed: Counter<TrafficLabel>;
   readonly #received: Counter<TrafficLabel>;
@@ -24,8 +54,16 @@ export class TrafficMetrics {
   readonly #refusals: Counter<'reporter' | 'reason'>;
 
   constructor(registry: MetricsRegistry) {
-    const counter = (name: string, help: string): Counter<TrafficLabel> =>
-      new Counter({ name, help, labelNames: TRAFFIC_LABELS, registers: [registry] });
+    const counter = (name: string, help: string): Counter<TrafficLabel> => {
+      const pending = new Set<Series>();
+      const collect = (): void => {
+        for (const series of pending) series.flush();
+        pending.clear();
+      };
+      const made = new Counter({ name, help, labelNames: TRAFFIC_LABELS, registers: [registry], collect });
+      this.#pending.set(made, pending);
+      return made;
+    };
     this.#opened = counter('istio_tcp_connections_opened_total', 'The total number of TCP connections opened.');
     this.#closed = counter('istio_tcp_connections_closed_total', 'The total number of TCP connections closed.');
     this.#received = counter(
@@ -62,20 +100,29 @@ export class TrafficMetrics {
 
   connection(record: ConnectionRecord): ConnectionCounters {
     const labels = trafficLabels(record, '-');
-    const received = this.#received.labels(labels);
-    const sent = this.#sent.labels(labels);
+    const [opened, closed, received, sent] = [this.#opened, this.#closed, this.#received, this.#sent].map((counter) =>
+      this.#series(counter, labels),
+    ) as [Series, Series, Series, Series]; // one for each of the four
     return {
-      opened: () => this.#opened.inc(labels),
+      opened: () => opened.add(1),
       bytes(receivedBytes, sentBytes) {
-        if (receivedBytes > 0) received.inc(receivedBytes);
-        if (sentBytes > 0) sent.inc(sentBytes);
+        received.add(receivedBytes);
+        sent.add(sentBytes);
       },
       closed: (flag) => {
-        const final = flag === '-' ? labels : trafficLabels(record, flag);
+        if (flag === '-') {
+          closed.add(1);
+          return;
+        }
+        const final = trafficLabels(record, flag);
         this.#closed.inc(final);
-        if (flag !== '-') this.#failed.inc(final);
+        this.#failed.inc(final);
       },
     };
+  }
+
+  #series(counter: Counter<TrafficLabel>, labels: TrafficLabels): Series {
+    return new Series(counter, this.#pending.get(counter) ?? new Set(), labels);
   }
 
   socketsOpen(kind: ListenerKind, delta: 1 | -1): void {

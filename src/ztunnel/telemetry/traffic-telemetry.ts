@@ -23,9 +23,13 @@ export class TrafficTelemetry {
     this.#metrics = metrics;
   }
 
+  /** The series of connections with the same labels as this one. */
+  counters(record: ConnectionRecord): ConnectionCounters {
+    return this.#metrics.connection(record);
+  }
+
   /** Counts and logs the start of a connection. */
-  open(record: ConnectionRecord): ConnectionCounters {
-    const counters = this.#metrics.connection(record);
+  open(record: ConnectionRecord, counters = this.counters(record)): ConnectionCounters {
     counters.opened();
     this.#accessLog.opened(record);
     return counters;
