@@ -92,6 +92,8 @@ export interface HboneStream {
   readonly authority: string;
   /** Lower-case names; repeated headers keep their lines. Only what the tunnel reads. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
+  /** False when both ends are on this node and joined without TLS (`ForwardLocal`). */
+  readonly encrypted: boolean;
 }
 
 export interface Refusal {
@@ -147,7 +149,21 @@ export interface ForwardDoubleHbone {
   readonly innerConnect: HboneConnect;
 }
 
-export type OutboundDecision = Refusal | ForwardPlain | ForwardHbone | ForwardDoubleHbone;
+/**
+ * The other end is a pod of this engine: both are joined here, without TLS and HTTP/2. Everything else is as if an HBONE
+ * session had been there: the certificates are held against expectations and revocation lists, the destination's side is
+ * asked with the client's identity (`decideInboundHbone`), and each side is told of a connection of its own.
+ */
+export interface ForwardLocal {
+  readonly action: 'local';
+  /** Owner of the destination's listeners. */
+  readonly to: string;
+  /** The session that would have been; its peer is the address of the destination that the client's side dials. */
+  readonly session: HboneSessionKey;
+  readonly connect: HboneConnect;
+}
+
+export type OutboundDecision = Refusal | ForwardPlain | ForwardHbone | ForwardDoubleHbone | ForwardLocal;
 export type InboundDecision = Refusal | ForwardPlain;
 
 /** The stream is answered 200 and handed over as bytes, by `terminated`: what is in it is for us. */

@@ -72,6 +72,7 @@ export abstract class ScopedEngine<P extends ScopePool, C extends OpenConnection
   credentialsChanged(_identity: Identity): void {}
 
   recheckPeers(): void {
+    this.forgetDecisions();
     this.peers.recheck();
   }
 
@@ -100,6 +101,11 @@ export abstract class ScopedEngine<P extends ScopePool, C extends OpenConnection
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drainAll(0);
     this.release();
+  }
+
+  /** The scope of an owner that takes connections. */
+  protected findScope(owner: string): OwnerScope<P> | undefined {
+    return this.#scopes.get(owner);
   }
 
   async #drainScope(scope: OwnerScope<P>, deadlineMs: number): Promise<void> {

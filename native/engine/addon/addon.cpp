@@ -251,7 +251,7 @@ napi_value close_session(napi_env env, napi_callback_info info) {
 }
 
 /** Arguments from `first`: ip, port, sourceIp, preamble, headers. */
-HopPointer plain_hop(Arguments& arguments, size_t first) {
+std::shared_ptr<Hop> plain_hop(Arguments& arguments, size_t first) {
   auto hop = std::make_shared<Hop>();
   const std::string source = arguments.text(first + 2);
   hop->to = parse_address(arguments.text(first), static_cast<uint16_t>(arguments.integer(first + 1)));
@@ -305,6 +305,20 @@ napi_value forward(napi_env env, napi_callback_info info) {
   const uint64_t id = arguments.id(2);
   const HopPointer hop = plain_hop(arguments, 3);
   if (arguments.fits) worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
+  return undefined();
+}
+
+/** joinLocal(engine, worker, id, twin, owner, ip, port, sourceIp, preamble, headers) */
+napi_value join_local(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Worker* worker = worker_of(arguments);
+  const uint64_t id = arguments.id(2);
+  const OwnerPointer* owner = arguments.handle<OwnerPointer>(4, kOwnerTag);
+  auto hop = plain_hop(arguments, 5);
+  hop->twin = arguments.id(3);
+  if (!arguments.fits) return undefined();
+  hop->owner = *owner;
+  worker->post([id, hop](Worker& on) { commands::go(on, id, hop); });
   return undefined();
 }
 
@@ -396,6 +410,7 @@ constexpr struct {
     {"remember", remember},
     {"setGeneration", set_generation},
     {"forward", forward},
+    {"joinLocal", join_local},
     {"tunnel", tunnel},
     {"park", park},
     {"goOver", go_over},

@@ -45,6 +45,7 @@ class Captured final : public Runnable, public DialClient {
  private:
   void dialed(Descriptor socket) override;
   void dial_failed(int error) override;
+  void end_twin(Event end);
   void leave();
 
   Worker& worker_;
@@ -56,4 +57,5 @@ class Captured final : public Runnable, public DialClient {
   HopPointer hop_;
   std::unique_ptr<Dial> dial_;
   uint64_t started_us_;
+  bool twin_told_ = false;
 };

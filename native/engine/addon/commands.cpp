@@ -77,6 +77,8 @@ void go(Worker& worker, uint64_t id, HopPointer hop) {
     captured->go(std::move(hop));
   else if (Stream* stream = worker.find_stream(id))
     stream->go(std::move(hop));
+  else if (hop->twin != 0)
+    worker.emit({.kind = EventKind::kEnded, .id = hop->twin});
 }
 
 void park(Worker& worker, uint64_t id, std::shared_ptr<Owner> owner, HopPointer hop) {

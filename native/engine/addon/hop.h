@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "address.h"
+#include "owner.h"
 
 /** Names and values in turn. */
 using Pairs = std::vector<std::string>;
@@ -23,6 +24,10 @@ struct Hop {
   std::string preamble;
   /** Plain, of a CONNECT stream: headers of the 200. HBONE: headers of the CONNECT. */
   Pairs headers;
+  /** Same node: whose namespace to dial from; null: the connection's own. */
+  std::shared_ptr<Owner> owner;
+  /** Same node: the number under which the other end is told of; 0: there is none. */
+  uint64_t twin = 0;
   /** HBONE: sessions are shared under this key; empty for plain. */
   std::string key;
   std::string authority;

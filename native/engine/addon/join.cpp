@@ -73,14 +73,22 @@ void Join::end(int error) {
     client_.reset();
     server_.reset();
   }
-  worker_.emit({.kind = EventKind::kEnded,
-                .cause = error == 0 || is_hangup(error) ? EndCause::kOrder : EndCause::kSystem,
-                .n = error,
-                .id = id_,
-                .a = client_.bytes_read,
-                .b = client_.bytes_written,
-                .us = monotonic_us() - started_us});
+  tell({.kind = EventKind::kEnded,
+        .cause = error == 0 || is_hangup(error) ? EndCause::kOrder : EndCause::kSystem,
+        .n = error,
+        .a = client_.bytes_read,
+        .b = client_.bytes_written,
+        .us = monotonic_us() - started_us});
   worker_.bury(*this);
+}
+
+void Join::tell(Event event) {
+  if (twin != 0) {
+    event.id = twin;
+    worker_.emit(event);
+  }
+  event.id = id_;
+  worker_.emit(std::move(event));
 }
 
 void Join::tick() {
@@ -89,10 +97,7 @@ void Join::tick() {
   const uint64_t received = client_.bytes_read;
   const uint64_t sent = client_.bytes_written;
   if (received == reported_received_ && sent == reported_sent_) return;
-  worker_.emit({.kind = EventKind::kProgress,
-                .id = id_,
-                .a = received - reported_received_,
-                .b = sent - reported_sent_});
+  tell({.kind = EventKind::kProgress, .a = received - reported_received_, .b = sent - reported_sent_});
   reported_ms_ = now;
   reported_received_ = received;
   reported_sent_ = sent;

@@ -20,6 +20,8 @@ class Join final : public Runnable {
 
   /** When the client was accepted. */
   uint64_t started_us = 0;
+  /** Same node: the server's end is told under this number, too. */
+  uint64_t twin = 0;
 
  private:
   struct Way {
@@ -32,6 +34,7 @@ class Join final : public Runnable {
   /** False when the way is broken. */
   bool move(Way& way);
   void end(int error);
+  void tell(Event event);
 
   Worker& worker_;
   const uint64_t id_;

@@ -15,6 +15,8 @@ constexpr size_t kLargeFrame = 256 * 1024;
 constexpr size_t kEncryptBytes = 256 * 1024;
 /** Ciphertext that may wait for one socket; no stream is read meanwhile. */
 constexpr size_t kSendBytes = 1024 * 1024;
+/** The answer when the application could not be reached. */
+constexpr int kUnavailable = 503;
 /** Work for one descriptor in one turn, in buffers, so that others get their turn. */
 constexpr int kRoundsPerTurn = 4;
 /** Bytes of header fields of one request or response. */

@@ -8,10 +8,6 @@
 
 #include "session.h"
 
-namespace {
-/** The application could not be reached. */
-constexpr int kUnavailable = 503;
-}  // namespace
 
 Stream::Stream(Session& session, int32_t number)
     : number(number),

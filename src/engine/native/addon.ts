@@ -144,6 +144,18 @@ export interface Addon {
     preamble: Uint8Array,
     headers: FlatHeaders,
   ): void;
+  joinLocal(
+    engine: EngineHandle,
+    thread: number,
+    id: number,
+    twin: number,
+    owner: OwnerHandle,
+    ip: string,
+    port: number,
+    sourceIp: string,
+    preamble: Uint8Array,
+    headers: FlatHeaders,
+  ): void;
   tunnel(
     engine: EngineHandle,
     thread: number,

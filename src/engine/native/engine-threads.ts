@@ -219,6 +219,17 @@ export class EngineThreads {
     this.addon.forward(this.#handle, thread, id, ip, port, sourceIp, bytesOf(preamble), headers);
   }
 
+  /** Dials out of `owner`'s namespace and joins; the other end is told of as `twin`. */
+  joinLocal(
+    thread: number,
+    id: number,
+    { twin, owner }: { readonly twin: number; readonly owner: OwnerHandle },
+    { to: { ip, port }, sourceIp = '', preamble, responseHeaders = {} }: ForwardPlain,
+  ): void {
+    const headers = flatten(responseHeaders);
+    this.addon.joinLocal(this.#handle, thread, id, twin, owner, ip, port, sourceIp, bytesOf(preamble), headers);
+  }
+
   /** A CONNECT on a pooled session. */
   tunnel(thread: number, id: number, session: HboneSessionKey, { authority, headers }: HboneConnect): void {
     const { ip, port } = session.peer;

@@ -125,6 +125,7 @@ function factsOf(
     method,
     authority,
     headers: readHeaders(rawHeaders),
+    encrypted: true,
   };
 }
 

@@ -4,12 +4,14 @@
  */
 import { availableParallelism } from 'node:os';
 import type { Netns } from 'culvert-netns';
+import { LocalPeers } from '../local-peers.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
 import { ScopedEngine } from '../scoped-engine.ts';
 import { loadAddon, type NativeOptions } from './addon.ts';
 import { EngineThreads } from './engine-threads.ts';
 import { type HboneServiceDeps, listenHbone } from './hbone-service.ts';
+import { LocalJoins } from './local-joins.ts';
 import type { NativeConnection } from './native-connection.ts';
 import { NestedTunnels } from './nested-tunnels.ts';
 import { OwnerPool } from './owner-pool.ts';
@@ -43,7 +45,10 @@ export class NativeEngine extends ScopedEngine<OwnerPool, NativeConnection> {
     const contexts = new TlsContexts(addon);
     const verdicts = new PeerVerdicts({ handlers, options, threads, contexts, peers });
     const nested = new NestedTunnels({ handlers, options, threads, verdicts });
-    this.#deps = { handlers, options, threads, contexts, peers, connections, sessions, nested };
+    const localPeers = new LocalPeers({ handlers, peers });
+    const findScope = (owner: string) => this.findScope(owner);
+    const localJoins = new LocalJoins({ handlers, threads, connections, localPeers, findScope });
+    this.#deps = { handlers, options, localJoins, threads, contexts, peers, connections, sessions, nested };
   }
 
   override forgetDecisions(): void {

@@ -12,6 +12,7 @@ import type {
   PlainConnection,
 } from '../port.ts';
 import type { AcceptedConnection, EngineThreads, StreamEnded, TakenDecision } from './engine-threads.ts';
+import type { LocalJoins } from './local-joins.ts';
 import { NativeConnection } from './native-connection.ts';
 import { openNativeListener } from './native-listener.ts';
 import type { NestedTunnels } from './nested-tunnels.ts';
@@ -26,6 +27,7 @@ export interface PlainServiceDeps {
   readonly options: EngineOptions;
   readonly threads: EngineThreads;
   readonly nested: NestedTunnels;
+  readonly localJoins: LocalJoins;
   readonly connections: ConnectionSet<NativeConnection>;
 }
 
@@ -104,11 +106,11 @@ async function servePlain(deps: PlainServiceDeps, scope: Scope, served: Served):
 }
 
 async function carryOut(
-  { threads, nested }: PlainServiceDeps,
+  { threads, nested, localJoins }: PlainServiceDeps,
   scope: Scope,
   {
     connection,
-    accepted: { id, thread },
+    accepted,
     decision,
     ending,
   }: Served & {
@@ -116,6 +118,7 @@ async function carryOut(
     readonly ending: Promise<StreamEnded>;
   },
 ): Promise<void> {
+  const { id, thread } = accepted;
   switch (decision.action) {
     case 'forward':
       threads.forward(thread, id, decision);
@@ -125,6 +128,9 @@ async function carryOut(
       threads.onEstablished(id, (headers) => connection.established(headers));
       threads.tunnel(thread, id, decision.session, decision.connect);
       endConnection(connection, await ending, decision.session);
+      return;
+    case 'local':
+      await localJoins.carry(decision, { connection, accepted, ending });
       return;
     case 'double-hbone':
       await nested.carry(scope, decision, { connection, thread, ending });

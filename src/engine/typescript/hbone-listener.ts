@@ -174,6 +174,7 @@ class HboneAcceptor {
           method: String(headers[':method'] ?? ''),
           authority: String(headers[':authority'] ?? ''),
           headers: readHeaders(rawHeaders),
+          encrypted: true,
         },
       });
       connectionIds.delete(connection.id);

@@ -16,6 +16,7 @@ import { isHangup } from '../system-error.ts';
 import type { Connection } from './connection.ts';
 import type { HboneDial } from './hbone-dial.ts';
 import { join } from './join.ts';
+import { joinLocally, type LocalJoinDeps } from './local-join.ts';
 import { TcpSocket } from './tcp-socket.ts';
 
 type Scope = OwnerScope<SessionPool<ClientHttp2Session>>;
@@ -24,6 +25,7 @@ export interface PlainDeps {
   readonly handlers: EngineHandlers;
   readonly dialer: Dialer;
   readonly hbone: HboneDial;
+  readonly local: LocalJoinDeps;
 }
 
 /** Takes ownership of `socket`. Never rejects: what goes wrong is told by the connection's end. */
@@ -49,6 +51,8 @@ export async function servePlain(
     }
     connection.opened();
     if (decision.action === 'forward') await forwardPlain(deps, scope, { connection, socket, decision });
+    else if (decision.action === 'local')
+      finish(connection, await joinLocally(deps.local, decision, { connection, socket, facts }));
     else await forwardTunnel(deps, scope, { connection, socket, decision });
   } catch (error) {
     socket.destroy();

@@ -6,6 +6,7 @@ import type { ClientHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { SessionPool, TlsContextCache } from '../../hbone/index.ts';
 import { Dialer } from '../dialer.ts';
+import { LocalPeers } from '../local-peers.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, ListenerOptions, OriginateRequest } from '../port.ts';
 import { ScopedEngine } from '../scoped-engine.ts';
@@ -31,7 +32,10 @@ export class TypescriptEngine extends ScopedEngine<SessionPool<ClientHttp2Sessio
     const dialer = new Dialer(options);
     const hbone = new HboneDial({ handlers, options, dialer, contexts: new TlsContextCache(), peers });
     const nextId = (): number => ++this.#lastId;
-    this.#deps = { handlers, options, dialer, hbone, connections, sessions, peers, nextId };
+    const localPeers = new LocalPeers({ handlers, peers });
+    const findScope = (owner: string) => this.findScope(owner);
+    const local = { handlers, dialer, connections, nextId, localPeers, findScope };
+    this.#deps = { handlers, options, dialer, hbone, local, connections, sessions, peers, nextId };
     this.#reports = setInterval(() => {
       for (const connection of connections) connection.report();
     }, REPORT_INTERVAL_MS);
