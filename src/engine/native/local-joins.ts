@@ -72,8 +72,8 @@ export class LocalJoins {
         inbound.opened();
         return answer;
       }
-      status = answer.status;
-      inbound.end('-', { error: answer.reason });
+      if (answer.action === 'refuse') status = answer.status;
+      inbound.end('-', { error: answer.action === 'refuse' ? answer.reason : 'a pod of this node is not terminated' });
     } catch (error) {
       const { flag, error: text } = toFailure(error);
       inbound.end(flag, { error: text });

@@ -66,10 +66,12 @@ async function serve(
   let answer: ForwardPlain;
   try {
     const decided = await handlers.decideInboundHbone(localStream(inbound.id, decision, facts), connection.signal);
-    if (decided.action === 'refuse') {
-      status = decided.status;
-      inbound.end('-', decided.reason);
-      throw new MeshError('ERR_POLICY_DENIED', decided.reason);
+    if (decided.action !== 'forward') {
+      const isRefusal = decided.action === 'refuse';
+      if (isRefusal) status = decided.status;
+      const reason = isRefusal ? decided.reason : 'a pod of this node is not terminated';
+      inbound.end('-', reason);
+      throw new MeshError('ERR_POLICY_DENIED', reason);
     }
     answer = decided;
     inbound.opened();
