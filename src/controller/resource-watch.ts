@@ -19,6 +19,7 @@ const SERVED = {
   workloadEntries: istio('WorkloadEntry'),
   serviceEntries: istio('ServiceEntry'),
   authorizationPolicies: security('AuthorizationPolicy'),
+  requestAuthentications: security('RequestAuthentication'),
   peerAuthentications: security('PeerAuthentication'),
   gateways: gatewayApi('Gateway'),
   gatewayClasses: gatewayApi('GatewayClass'),

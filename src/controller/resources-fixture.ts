@@ -13,6 +13,7 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 're
   WorkloadEntry: 'workloadEntries',
   ServiceEntry: 'serviceEntries',
   AuthorizationPolicy: 'authorizationPolicies',
+  RequestAuthentication: 'requestAuthentications',
   PeerAuthentication: 'peerAuthentications',
   Gateway: 'gateways',
   GatewayClass: 'gatewayClasses',

@@ -10,6 +10,7 @@ import type {
   PeerAuthenticationSpec,
   PodBody,
   ReferenceGrantBody,
+  RequestAuthenticationSpec,
   ServiceBody,
   ServiceEntrySpec,
   ServiceEntryStatus,
@@ -38,6 +39,7 @@ interface WithConditions {
 
 export type AuthorizationPolicy = KubeObject & WithConditions & { readonly spec?: AuthorizationPolicySpec };
 export type PeerAuthentication = KubeObject & WithConditions & { readonly spec?: PeerAuthenticationSpec };
+export type RequestAuthentication = KubeObject & WithConditions & { readonly spec?: RequestAuthenticationSpec };
 export type WorkloadEntry = KubeObject & WithConditions & { readonly spec: WorkloadEntrySpec };
 export type ServiceEntry = KubeObject & { readonly spec: ServiceEntrySpec; readonly status?: ServiceEntryStatus };
 
@@ -50,6 +52,7 @@ export interface Resources {
   readonly workloadEntries: readonly WorkloadEntry[];
   readonly serviceEntries: readonly ServiceEntry[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
   readonly peerAuthentications: readonly PeerAuthentication[];
   /** Of the two kinds before: those that cannot be understood and have no good version. */
   readonly refusedPolicies: readonly RefusedObject[];

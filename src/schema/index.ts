@@ -28,4 +28,5 @@ export type {
   AuthorizationRule,
   AuthorizationSource,
   PeerAuthenticationSpec,
+  RequestAuthenticationSpec,
 } from './security-kinds.ts';

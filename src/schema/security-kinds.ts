@@ -105,6 +105,7 @@ export type AuthorizationPolicySpec = Plain<z.infer<typeof authorizationPolicySp
 export type AuthorizationRule = Plain<z.infer<typeof rule>>;
 export type AuthorizationSource = Plain<z.infer<typeof source>>;
 export type AuthorizationOperation = Plain<z.infer<typeof operation>>;
+export type RequestAuthenticationSpec = Plain<z.infer<typeof requestAuthenticationSpec>>;
 export type PeerAuthenticationSpec = Plain<z.infer<typeof peerAuthenticationSpec>>;
 export type PortOrName = z.infer<typeof intOrString>;
 
@@ -148,7 +149,7 @@ export const SECURITY_KINDS: readonly KindDefinition[] = [
     versions: VERSIONS,
     plural: 'requestauthentications',
     shortNames: ['ra'],
-    serving: 'not-served',
+    serving: 'served',
     body: z.strictObject({ spec: requestAuthenticationSpec.optional(), status }),
     rules: [ONE_TARGET],
   },

@@ -55,7 +55,10 @@ async function openRecorded() {
 
 async function serve(source: FileSource) {
   const store = await ResourceStore.create();
-  const translation = new Translator(DEFAULT_MESH_SETTINGS).translate(new ResourceWatch(source).snapshot());
+  const resources = new ResourceWatch(source).snapshot();
+  // The recorded waypoint is another control plane's: of one that we run clients hear later, and it enforces more.
+  const gateways = resources.gateways.map((one) => ({ ...one, spec: { ...one.spec, gatewayClassName: 'foreign' } }));
+  const translation = new Translator(DEFAULT_MESH_SETTINGS).translate({ ...resources, gateways });
   new DiscoveryEmitter(store, silentLogger).emit(translation.ir);
   return { store, translation };
 }
@@ -74,6 +77,8 @@ test('the recorded objects give the recorded resources', async (t) => {
         t.deepEqual(decodeAddress(sent?.bytes ?? Buffer.of()), decodeAddress(wanted));
         continue;
       }
+      // What tunnels cannot check they deny here; the reference lets it pass.
+      if (name === 'shop/cart-l7') continue;
       if (type_url === ADDRESS_TYPE)
         t.deepEqual(decodeAddress(sent?.bytes ?? Buffer.of()), decodeAddress(wanted), name);
       t.is(Buffer.from(sent?.bytes ?? []).toString('base64'), value_base64, name);
@@ -107,11 +112,13 @@ test('the recorded objects get the recorded conditions', async (t) => {
   t.deepEqual(conditionsOf('AuthorizationPolicy', 'cart-l4')?.conditions, find('cart-l4'));
   const addresses = wanted.find((one) => one.name === 'outside')?.status as { addresses?: unknown };
   t.deepEqual(conditionsOf('ServiceEntry', 'outside')?.fields, { addresses: addresses.addresses });
-  // Here the reference says "more restrictive" although such a rule never fires.
+  // Here the reference says "more restrictive" although such a rule never fires with it; with us it denies.
   const l7 = conditionsOf('AuthorizationPolicy', 'cart-l7')?.conditions[0];
   t.is(l7?.reason, 'UnsupportedValue');
   t.regex(l7?.message ?? '', /found: methods, paths/);
-  t.regex(l7?.message ?? '', /no effect/);
+  t.regex(l7?.message ?? '', /what the rest of a rule matches is denied/);
+  const policy = translation.ir.policies.find(({ name }) => name === 'cart-l7');
+  t.deepEqual(policy?.rules, [{ clauses: [] }]);
 });
 
 test('control: without the written addresses and annotations the resources differ', async (t) => {

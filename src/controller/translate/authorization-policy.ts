@@ -1,18 +1,20 @@
 /**
  * AuthorizationPolicy to the tunnels' policy. Source: Istio control plane.
  *
- * What the tunnels cannot check never widens an ALLOW: its whole rule is left out. In a DENY the rest of the rule is
- * enforced. Values that cannot be read (a port that is none, an address that is none) are treated the same way.
+ * What the tunnels cannot check never widens an ALLOW: its whole rule is left out. Of a DENY or CUSTOM the rest of the
+ * rule is denied; that is everything when nothing is left. Values that cannot be read (a port that is none, an address
+ * that is none) are treated the same way. A policy that needs layer 7 is in force in this form only where no waypoint
+ * enforces it whole.
  */
 import type { IpRange } from '../../model/address.ts';
 import type { Authorization, Clause, Match, Rule, StringMatch } from '../../model/authorization.ts';
-import { canonicalIp } from '../../model/ip.ts';
 import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource } from '../../schema/index.ts';
 import type { ConditionValue, StatusPatch } from '../ir.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { type AuthorizationPolicy, namespaceOf } from '../resources.ts';
 import { isEmpty, matchOf } from './match.ts';
 import type { SelectorPolicy } from './policy-scope.ts';
+import { parseAccount, parsePort, parseRange } from './policy-values.ts';
 
 export interface TranslatedPolicy {
   /** Undefined: nothing for the tunnels. */
@@ -32,48 +34,56 @@ export function translateAuthorizationPolicy(object: AuthorizationPolicy, settin
     key: { namespace, name },
     conditions: [condition],
   });
-  const refuse = (message: string): TranslatedPolicy => ({
-    policy: undefined,
-    selector: undefined,
-    status: status({ type: 'ZtunnelAccepted', status: 'False', reason: 'UnsupportedValue', message }),
-  });
   if (spec.targetRef || (spec.targetRefs ?? []).length > 0) {
-    return { policy: undefined, selector: undefined, status: status(AT_WAYPOINT) };
+    return { policy: undefined, selector: undefined, status: { kind: KIND, key: { namespace, name }, conditions: [] } };
   }
   const action = spec.action ?? 'ALLOW';
-  if (action !== 'ALLOW' && action !== 'DENY') return refuse(`ztunnel does not support the ${action} action`);
   const dryRun = object.metadata.annotations?.['istio.io/dry-run']?.toLowerCase() === 'true';
-  if (dryRun && !settings.dryRunPolicies) return refuse('ztunnel does not support dry-run policies');
   const found = new Findings();
   const rules: Rule[] = [];
   for (const rule of spec.rules ?? []) {
     const own = new Findings();
-    const translated = translateRule(rule ?? {}, namespace, own);
+    const translated = translateRule(rule ?? {}, namespace, { found: own, widens: action !== 'ALLOW' });
     found.add(own);
-    if (action === 'DENY' || own.isEmpty()) rules.push(translated);
+    if (action !== 'ALLOW' || own.isEmpty()) rules.push(translated);
   }
-  const scope = spec.selector ? 'WORKLOAD_SELECTOR' : namespace === settings.rootNamespace ? 'GLOBAL' : 'NAMESPACE';
-  const inert = rules.filter((rule) =>
-    rule.clauses.some(({ matches }) => matches.length > 0 && matches.every(isEmpty)),
-  );
+  const isNote = action === 'AUDIT' || dryRun;
+  const needsL7 = action === 'AUDIT' || action === 'CUSTOM' || found.http.size > 0;
+  const needs = !needsL7 ? 'TUNNEL' : isNote ? 'NOTE' : 'WAYPOINT';
+  const selector = (listed: boolean): SelectorPolicy => ({
+    key: `${namespace}/${name}`,
+    selector: spec.selector?.matchLabels ?? {},
+    needs,
+    listed,
+  });
+  const atTunnels = action === 'AUDIT' || (dryRun && (needsL7 || !settings.dryRunPolicies)) ? undefined : action;
+  if (atTunnels === undefined) {
+    const message = action === 'AUDIT' ? 'the AUDIT action' : 'dry-run policies';
+    const refused = status({
+      type: 'ZtunnelAccepted',
+      status: 'False',
+      reason: 'UnsupportedValue',
+      message: `ztunnel does not support ${message}`,
+    });
+    return { policy: undefined, selector: needs === 'NOTE' ? selector(false) : undefined, status: refused };
+  }
+  // A policy that needs its waypoint is told by workload: only those without a waypoint are to hear of it.
+  const isSelected = spec.selector !== undefined || needs === 'WAYPOINT';
+  const scope = isSelected ? 'WORKLOAD_SELECTOR' : namespace === settings.rootNamespace ? 'GLOBAL' : 'NAMESPACE';
   return {
-    policy: { name, namespace, scope, action, rules, dryRun },
-    selector: spec.selector && { key: `${namespace}/${name}`, selector: spec.selector.matchLabels ?? {} },
-    status: status(accepted(action, found, inert.length)),
+    policy: { name, namespace, scope, action: atTunnels === 'ALLOW' ? 'ALLOW' : 'DENY', rules, dryRun },
+    selector: selector(isSelected),
+    status: status(accepted(action, found)),
   };
 }
 
-const AT_WAYPOINT: ConditionValue = {
-  type: 'WaypointAccepted',
-  status: 'False',
-  reason: 'NotServed',
-  message: 'waypoints are not served yet: the policy is not enforced',
-};
-
-function accepted(action: 'ALLOW' | 'DENY', found: Findings, inertRules: number): ConditionValue {
+function accepted(action: 'ALLOW' | 'DENY' | 'CUSTOM' | 'AUDIT', found: Findings): ConditionValue {
   const type = 'ZtunnelAccepted';
-  if (found.isEmpty()) return { type, status: 'True', reason: 'Accepted', message: 'attached to ztunnel' };
   const parts: string[] = [];
+  if (action === 'CUSTOM') parts.push('ztunnel does not support the CUSTOM action.');
+  if (action !== 'CUSTOM' && found.isEmpty()) {
+    return { type, status: 'True', reason: 'Accepted', message: 'attached to ztunnel' };
+  }
   if (found.http.size > 0) {
     const names = [...found.http].sort().join(', ');
     parts.push(
@@ -82,20 +92,16 @@ function accepted(action: 'ALLOW' | 'DENY', found: Findings, inertRules: number)
     );
   }
   if (found.invalid.size > 0) parts.push(`Values that cannot be used: ${[...found.invalid].join(', ')}.`);
-  parts.push(consequence(action, found.http.size > 0 ? 'HTTP attributes' : 'such values', inertRules));
+  parts.push(consequence(action, found.http.size > 0 || action === 'CUSTOM'));
   return { type, status: 'True', reason: 'UnsupportedValue', message: parts.join(' ') };
 }
 
-function consequence(action: 'ALLOW' | 'DENY', what: string, inertRules: number): string {
+function consequence(action: string, needsWaypoint: boolean): string {
+  const where = needsWaypoint ? 'Where no waypoint enforces the policy' : 'At the tunnels';
   if (action === 'ALLOW') {
-    const verb = what === 'HTTP attributes' ? 'matching' : 'with';
-    return `Within an ALLOW policy, rules ${verb} ${what} are omitted. This will be more restrictive than requested.`;
+    return `${where}, rules of an ALLOW policy with such values are omitted. This will be more restrictive than requested.`;
   }
-  if (inertRules > 0) {
-    return `DENY rules with nothing but ${what} have no effect. This will be less restrictive than requested.`;
-  }
-  if (what !== 'HTTP attributes') return 'The rest of the DENY policy is enforced.';
-  return 'DENY policy with HTTP attributes is enforced without the HTTP rules. This will be more restrictive than requested.';
+  return `${where}, what the rest of a rule matches is denied. This will be more restrictive than requested.`;
 }
 
 /** What a rule says that the tunnels cannot check. */
@@ -113,11 +119,46 @@ class Findings {
   }
 }
 
-function translateRule({ from = [], to = [], when = [] }: AuthorizationRule, namespace: string, found: Findings): Rule {
+interface RuleReading {
+  readonly found: Findings;
+  /** What cannot be checked is taken as matching, so that the rule matches more rather than less. */
+  readonly widens: boolean;
+}
+
+function translateRule(
+  { from = [], to = [], when = [] }: AuthorizationRule,
+  namespace: string,
+  { found, widens }: RuleReading,
+): Rule {
   const clauses: Clause[] = [];
-  if (to.length > 0) clauses.push({ matches: to.map(({ operation }) => toMatch(operation ?? {}, found)) });
-  if (from.length > 0) clauses.push({ matches: from.map(({ source }) => fromMatch(source ?? {}, namespace, found)) });
-  for (const condition of when) clauses.push({ matches: [whenMatch(condition, found)] });
+  const add = (reads: readonly ((own: Findings) => Match)[]): void => {
+    let isOpen = false;
+    const matches = reads.map((read) => {
+      const own = new Findings();
+      const match = read(own);
+      if (isEmpty(match) && !own.isEmpty()) isOpen = true;
+      found.add(own);
+      return match;
+    });
+    if (!(widens && isOpen)) clauses.push({ matches });
+  };
+  if (to.length > 0)
+    add(
+      to.map(
+        ({ operation }) =>
+          (own) =>
+            toMatch(operation ?? {}, own),
+      ),
+    );
+  if (from.length > 0)
+    add(
+      from.map(
+        ({ source }) =>
+          (own) =>
+            fromMatch(source ?? {}, namespace, own),
+      ),
+    );
+  for (const condition of when) add([(own) => whenMatch(condition, own)]);
   return { clauses };
 }
 
@@ -188,31 +229,25 @@ function toStringMatches(values: readonly string[] = []): readonly StringMatch[]
 }
 
 function toAccounts(values: readonly string[] = [], namespace: string) {
-  return values.map((value) => {
-    const slash = value.indexOf('/');
-    if (slash < 0) return { namespace, serviceAccount: value };
-    return { namespace: value.slice(0, slash), serviceAccount: value.slice(slash + 1) };
-  });
+  return values.map((value) => parseAccount(value, namespace));
 }
 
 function toPorts(values: readonly string[] = [], found: Findings): readonly number[] {
-  return values.flatMap((value) => {
-    const port = Number(value);
-    if (/^\d{1,5}$/.test(value) && port <= 65_535) return [port];
-    found.invalid.add(`port ${JSON.stringify(value)}`);
-    return [];
-  });
+  return readValues(values, parsePort, (value) => found.invalid.add(`port ${value}`));
 }
 
 function toRanges(values: readonly string[] = [], found: Findings): readonly IpRange[] {
+  return readValues(values, parseRange, (value) => found.invalid.add(`address ${value}`));
+}
+
+function readValues<T>(
+  values: readonly string[],
+  parse: (text: string) => T | undefined,
+  onFault: (value: string) => void,
+): readonly T[] {
   return values.flatMap((value) => {
-    const [address = '', length, ...rest] = value.split('/');
-    const ip = canonicalIp(address);
-    const full = ip?.includes(':') ? 128 : 32;
-    const prefixLength = length === undefined ? full : Number(length);
-    const isLength = length === undefined || (/^\d{1,3}$/.test(length) && prefixLength <= full);
-    if (ip !== undefined && isLength && rest.length === 0) return [{ ip, prefixLength }];
-    found.invalid.add(`address ${JSON.stringify(value)}`);
-    return [];
+    const parsed = parse(value);
+    if (parsed === undefined) onFault(JSON.stringify(value));
+    return parsed === undefined ? [] : [parsed];
   });
 }

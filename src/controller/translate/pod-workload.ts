@@ -4,10 +4,10 @@ import type { Locality, PortMap, Workload } from '../../model/workload.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
 import { type KubeNode, type Namespace, namespaceOf, type Pod } from '../resources.ts';
 import { peerAuthenticationKeys } from './peer-authentication.ts';
-import { type PolicyScope, selectorPolicyKeys } from './policy-scope.ts';
+import { NO_WAYPOINT, type PolicyScope, requiresWaypoint, tunnelPolicyKeys, waypointUse } from './policy-scope.ts';
 import { isSubset } from './selector.ts';
 import type { ServiceInfo } from './service-info.ts';
-import { bindWaypoint, GATEWAY_NAME, type Waypoints } from './waypoint.ts';
+import { bindWaypoint, GATEWAY_NAME, type Waypoints, waypointKey } from './waypoint.ts';
 import { type WaypointAllows, waypointAllowKeys } from './waypoint-allow.ts';
 import { workloadName } from './workload-name.ts';
 import { canonicalNames, NO_LOCALITY, tunnelOf, withDefaults } from './workload-parts.ts';
@@ -21,6 +21,8 @@ export interface NamespaceScope {
   readonly services: readonly ServiceInfo[];
   readonly policies: PolicyScope;
   readonly waypointAllows: WaypointAllows;
+  /** Whether a Gateway is ours. */
+  readonly isServed: (gateway: string) => boolean;
 }
 
 /** Undefined while a pod has no usable address, and once it has ended. */
@@ -37,9 +39,16 @@ export function translatePod(
   const { name, labels = {}, annotations = {} } = pod.metadata;
   const owner = workloadName(pod);
   const own = scope.waypoints.get(`${namespace}/${labels[GATEWAY_NAME] ?? ''}`);
+  const isGateway = own !== undefined || scope.isServed(`${namespace}/${labels[GATEWAY_NAME] ?? ''}`);
   const subject = { namespace, labels, annotations, traffic: 'workload' } as const;
   const waypoint = own ? undefined : bindWaypoint(subject, scope.namespace, scope.waypoints).waypoint;
   const services = servicesOf(pod, scope.services, rest.listedBy);
+  const use = isGateway
+    ? NO_WAYPOINT
+    : waypointUse(services, scope.isServed, {
+        own: waypoint && waypointKey(waypoint),
+        required: requiresWaypoint(labels, scope.namespace?.metadata.labels),
+      });
   return withDefaults({
     uid: `${settings.clusterId}//Pod/${namespace}/${name}`,
     name,
@@ -57,7 +66,7 @@ export function translatePod(
     workloadName: owner,
     services: new Map(services.map((info) => [info.key, podPorts(pod, info)])),
     authorizationPolicies: [
-      ...selectorPolicyKeys(scope.policies, labels),
+      ...tunnelPolicyKeys(scope.policies, labels, use),
       ...peerAuthenticationKeys(scope.policies.peer, labels),
       ...(own ? [] : waypointAllowKeys(scope.waypointAllows, waypoint, services)),
     ].sort(),

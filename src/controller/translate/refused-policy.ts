@@ -51,7 +51,12 @@ export function translateRefusedPolicy({ object, reason }: RefusedObject, settin
   const wide = namespace === settings.rootNamespace ? 'GLOBAL' : 'NAMESPACE';
   return {
     policy: { name, namespace, scope: selector ? 'WORKLOAD_SELECTOR' : wide, action, rules, dryRun },
-    selector: selector && { key: `${namespace}/${name}`, selector },
+    selector: {
+      key: `${namespace}/${name}`,
+      selector: selector ?? {},
+      needs: 'TUNNEL',
+      listed: selector !== undefined,
+    },
     status: told(`${consequence} until it is mended`),
   };
 }

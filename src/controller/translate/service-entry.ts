@@ -11,7 +11,7 @@ import { namespaceOf, type ServiceEntry } from '../resources.ts';
 import { entryProtocolOf } from './app-protocol.ts';
 import type { AllocatedAddress } from './auto-addresses.ts';
 import type { PolicyScope } from './policy-scope.ts';
-import { selectorPolicyKeys } from './policy-scope.ts';
+import { requiresWaypoint, tunnelPolicyKeys, waypointUse } from './policy-scope.ts';
 import { annotatedDistribution, bindService, type ServiceSurroundings } from './service.ts';
 import { entryPorts, type ServiceInfo } from './service-info.ts';
 import { bindWaypoint, waypointKey } from './waypoint.ts';
@@ -83,6 +83,7 @@ export function translateEntryServices(
       ports: ports.map((port) => ({ name: port.name, port: port.number, targetPort: port.targetPort || undefined })),
       waypoint: binding.waypoint && waypointKey(binding.waypoint),
       wanted,
+      requiresWaypoint: requiresWaypoint(entry.metadata.labels, around.namespace?.metadata.labels),
       resolution: RESOLUTIONS[spec.resolution ?? 'NONE'],
       location: spec.location ?? 'MESH_EXTERNAL',
       status: undefined,
@@ -133,6 +134,7 @@ function maskIp(ip: string, prefixLength: number): string {
 
 type EntrySurroundings = Pick<ServiceSurroundings, 'settings' | 'network' | 'namespace' | 'waypoints'> & {
   readonly policies: PolicyScope;
+  readonly isServed: (gateway: string) => boolean;
 };
 
 /** Workloads of an entry whose `services` survived de-duplication. */
@@ -174,6 +176,8 @@ function entryWorkload(
         around.namespace,
         around.waypoints,
       );
+  const own = binding?.waypoint && waypointKey(binding.waypoint);
+  const use = waypointUse(services, around.isServed, { own, required: false });
   return withDefaults({
     uid: `${around.settings.clusterId}/networking.istio.io/ServiceEntry/${namespace}/${name}/${address}`,
     name,
@@ -190,7 +194,7 @@ function entryWorkload(
     services: new Map(services.map((info) => [info.key, entryPorts(info, endpoint.ports ?? {})])),
     // An entry without any label is listed with every selector policy of its namespace: the reference does so, and no
     // tunnel ever evaluates the policies of such an endpoint.
-    authorizationPolicies: selectorPolicyKeys(around.policies, Object.keys(labels).length > 0 ? labels : undefined),
+    authorizationPolicies: tunnelPolicyKeys(around.policies, Object.keys(labels).length > 0 ? labels : undefined, use),
     clusterId: around.settings.clusterId,
     locality: localityOf(endpoint.locality),
     capacity: endpoint.weight && endpoint.weight > 0 ? endpoint.weight : 1,

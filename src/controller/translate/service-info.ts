@@ -22,6 +22,8 @@ export interface ServiceInfo {
   readonly waypoint: string | undefined;
   /** Keys of the waypoints that it asks for and may use, ready or not. */
   readonly wanted: readonly string[];
+  /** Its endpoints take only what came through its waypoint. */
+  readonly requiresWaypoint?: boolean;
   /** Of a ServiceEntry. */
   readonly resolution?: 'STATIC' | 'DNS' | 'DYNAMIC_DNS' | 'NONE';
   readonly location?: 'MESH_INTERNAL' | 'MESH_EXTERNAL';

@@ -7,6 +7,7 @@ import { type KubeService, type Namespace, namespaceOf } from '../resources.ts';
 import { appProtocolOf } from './app-protocol.ts';
 import { usableWaypoints } from './l7/attachment.ts';
 import type { ServedGateways } from './l7/served-gateways.ts';
+import { requiresWaypoint } from './policy-scope.ts';
 import type { Labels } from './selector.ts';
 import type { ServiceInfo } from './service-info.ts';
 import { bindWaypoint, type WaypointBinding, type Waypoints, waypointKey } from './waypoint.ts';
@@ -88,6 +89,7 @@ export function translateService(object: KubeService, around: ServiceSurrounding
     })),
     waypoint: binding.waypoint && waypointKey(binding.waypoint),
     wanted,
+    requiresWaypoint: requiresWaypoint(object.metadata.labels, around.namespace?.metadata.labels),
     status: { kind: { group: '', kind: 'Service' }, key: { namespace, name }, conditions },
   };
 }

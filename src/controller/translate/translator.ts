@@ -26,6 +26,7 @@ import { translateEntryServices, translateEntryWorkloads } from './service-entry
 import type { ServiceInfo } from './service-info.ts';
 import { toWaypoint, type Waypoint } from './waypoint.ts';
 import { type WaypointAllows, waypointAllows } from './waypoint-allow.ts';
+import { isRequirement, requirementPolicies } from './waypoint-requirement.ts';
 import { translateWorkloadEntry } from './workload-entry.ts';
 
 const NETWORK_LABEL = 'topology.istio.io/network';
@@ -105,6 +106,7 @@ class Pass {
     ];
     this.#tellOthers();
     const l7 = translateL7({
+      scopeOf: scopes,
       resources: this.#resources,
       settings: this.#settings,
       network: this.#network,
@@ -117,7 +119,7 @@ class Pass {
       ir: {
         workloads,
         services: infos.map((info) => this.#withCanonical(info, canonical.has(info))),
-        policies: this.#authorizations(scopes),
+        policies: this.#authorizations(scopes, workloads),
         gateways: l7.gateways,
       },
       bound: boundObjects(infos),
@@ -214,12 +216,14 @@ class Pass {
         listed,
         peer,
         this.#waypointAllows,
+        this.#served,
       ];
       const scope = this.#memo.get(`scope ${namespace}`, dependencies, () => ({
         ...around,
         services: there,
         policies: { selected: listed, peer },
         waypointAllows: this.#waypointAllows,
+        isServed: (key: string) => this.#served.has(key),
       }));
       scopes.set(namespace, scope);
       return scope;
@@ -298,15 +302,23 @@ class Pass {
     return this.#memo.get(`canonical ${info.key}`, [service], () => ({ ...service, canonical }));
   }
 
-  #authorizations(scopes: (namespace: string) => NamespaceScope) {
+  #authorizations(scopes: (namespace: string) => NamespaceScope, workloads: readonly Workload[]) {
     const authored = this.#policies.flatMap(({ policy }) => (policy ? [policy] : []));
-    const policies = [...authored, ...this.#waypointAllows.values()];
+    const policies = [...authored, ...this.#waypointAllows.values(), ...this.#requirements(workloads)];
     if (this.#resources.peerAuthentications.length === 0) return policies;
     const converted = [...this.#peerByNamespace.keys()].flatMap((namespace) =>
       scopes(namespace).policies.peer.workloads.flatMap((workload) => (workload.converted ? [workload.converted] : [])),
     );
     const strict = this.#memo.get('static strict', [], () => staticStrictPolicy(this.#settings));
     return [...policies, ...converted, strict];
+  }
+
+  /** What the tunnels of workloads that only their waypoint may reach list. */
+  #requirements(workloads: readonly Workload[]) {
+    const keys = [...new Set(workloads.flatMap((one) => one.authorizationPolicies.filter(isRequirement)))].sort();
+    return this.#memo.get('waypoint requirements', [keys, this.#served], () =>
+      requirementPolicies(keys, this.#served, this.#settings),
+    );
   }
 
   #tellOthers(): void {
@@ -347,6 +359,7 @@ function ofRevision(resources: Resources, revision: string): Resources {
   return {
     ...resources,
     authorizationPolicies: [...ours(resources.authorizationPolicies)].sort((a, b) => compareText(nameOf(a), nameOf(b))),
+    requestAuthentications: [...ours(resources.requestAuthentications)].sort(byAge),
     peerAuthentications: ours(resources.peerAuthentications),
     refusedPolicies: resources.refusedPolicies.filter(({ object }) => isOurs(object)),
     serviceEntries: ours(resources.serviceEntries),

@@ -4,10 +4,10 @@ import type { StatusPatch } from '../ir.ts';
 import { namespaceOf, type WorkloadEntry } from '../resources.ts';
 import { peerAuthenticationKeys } from './peer-authentication.ts';
 import type { NamespaceScope } from './pod-workload.ts';
-import { selectorPolicyKeys } from './policy-scope.ts';
+import { requiresWaypoint, tunnelPolicyKeys, waypointUse } from './policy-scope.ts';
 import { isSubset } from './selector.ts';
 import { entryPorts } from './service-info.ts';
-import { bindWaypoint } from './waypoint.ts';
+import { bindWaypoint, waypointKey } from './waypoint.ts';
 import { waypointAllowKeys } from './waypoint-allow.ts';
 import { canonicalNames, entryAddress, localityOf, tunnelOf, withDefaults } from './workload-parts.ts';
 
@@ -30,6 +30,10 @@ export function translateWorkloadEntry(entry: WorkloadEntry, scope: NamespaceSco
   const workloadName =
     annotations['istio.io/autoRegistrationGroup'] ?? labels['service.istio.io/workload-name'] ?? name;
   const services = scope.services.filter(({ selector }) => selector !== undefined && isSubset(selector, labels));
+  const use = waypointUse(services, scope.isServed, {
+    own: binding.waypoint && waypointKey(binding.waypoint),
+    required: requiresWaypoint(labels, scope.namespace?.metadata.labels),
+  });
   const workload = withDefaults({
     uid: `${settings.clusterId}/networking.istio.io/WorkloadEntry/${namespace}/${name}`,
     name,
@@ -45,7 +49,7 @@ export function translateWorkloadEntry(entry: WorkloadEntry, scope: NamespaceSco
     workloadName,
     services: new Map(services.map((info) => [info.key, entryPorts(info, spec.ports ?? {})])),
     authorizationPolicies: [
-      ...selectorPolicyKeys(scope.policies, labels),
+      ...tunnelPolicyKeys(scope.policies, labels, use),
       ...peerAuthenticationKeys(scope.policies.peer, labels),
       ...waypointAllowKeys(scope.waypointAllows, binding.waypoint, services),
     ].sort(),

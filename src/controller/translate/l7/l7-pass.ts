@@ -11,6 +11,7 @@ import type { StatusPatch } from '../../ir.ts';
 import type { MeshSettings } from '../../mesh-settings.ts';
 import { nameOf, namespaceOf, type Resources } from '../../resources.ts';
 import type { Memo } from '../memo.ts';
+import type { NamespaceScope } from '../pod-workload.ts';
 import type { Labels } from '../selector.ts';
 import type { ServiceInfo } from '../service-info.ts';
 import { GATEWAY_NAME } from '../waypoint.ts';
@@ -21,6 +22,7 @@ import { isReadyReplica, servedGatewayStatus } from './gateway-status.ts';
 import { translateGrpcRoute } from './grpc-route.ts';
 import { translateHttpRoute } from './http-route.ts';
 import { translateTcpRoute, translateTlsRoute } from './l4-routes.ts';
+import { PolicyPass } from './policy-pass.ts';
 import type { RouteObject, RouteSurroundings, TranslatedRoute } from './route-parents.ts';
 import type { ServedGateway, ServedGateways } from './served-gateways.ts';
 
@@ -32,6 +34,7 @@ export interface L7Input {
   readonly served: ServedGateways;
   readonly infos: readonly ServiceInfo[];
   readonly workloads: readonly Workload[];
+  readonly scopeOf: (namespace: string) => NamespaceScope;
 }
 
 export interface L7Output {
@@ -57,12 +60,14 @@ class L7Pass {
   run(): L7Output {
     const { served } = this.#input;
     const translated = this.#routes();
-    const statuses = translated.map(({ status }) => status);
+    const labels = this.#labels();
+    const policies = new PolicyPass({ ...this.#input, labelsOf: labels });
+    const statuses = [...translated.map(({ status }) => status), ...policies.statuses];
     if (served.size === 0) return { gateways: [], statuses };
     const routes = translated.flatMap((one) => one.routes);
     const endpoints = this.#workloadsByService();
-    const labels = this.#labels();
-    const gateways = [...served.values()].map((gateway) => this.#gateway(gateway, { routes, endpoints, labels }));
+    const given = { routes, endpoints, labels, policies };
+    const gateways = [...served.values()].map((gateway) => this.#gateway(gateway, given));
     return { gateways, statuses: [...statuses, ...[...served.values()].map((one) => this.#status(one, routes))] };
   }
 
@@ -119,24 +124,46 @@ class L7Pass {
       readonly routes: readonly AttachedRoute[];
       readonly endpoints: ReadonlyMap<string, readonly Workload[]>;
       readonly labels: (uid: string) => Labels;
+      readonly policies: PolicyPass;
     },
   ): GatewayResources {
     const { memo, infos, settings, network } = this.#input;
     const { key } = gateway;
-    const config = memo.get(`l7 ${key}`, [gateway.gateway, network], () => toConfig(gateway, settings, network));
+    const { policies } = given;
+    const attached = {
+      policies: policies.attached('AuthorizationPolicy', key),
+      authentications: policies.attached('RequestAuthentication', key),
+    };
+    const config = memo.get(`l7 ${key}`, [gateway.gateway, network, ...Object.values(attached)], () => ({
+      ...toConfig(gateway, settings, network),
+      ...attached,
+    }));
     const bound = infos.filter(({ wanted }) => wanted.includes(key));
     const ofGateway = given.routes.filter(({ parent }) => parent.kind === 'GATEWAY' && parent.key === key);
-    const services = bound.map((info) => {
+    const routed = bound.map((info) => {
       const own = given.routes.filter(({ parent }) => parent.kind === 'SERVICE' && parent.key === info.key);
       const routes = [...own, ...ofGateway];
       return memo.get(`l7 ${key} service ${info.key}`, [info, routes], () => withRoutes(info, routes));
+    });
+    const services = routed.map((service) => {
+      const own = `${service.namespace}/${service.hostname}`;
+      const selected = [...referredClusters(service)].flatMap((name) => given.endpoints.get(name) ?? []);
+      const authentications = [
+        ...policies.attached('RequestAuthentication', own),
+        ...policies.selectedAuthentications(selected),
+      ];
+      const attachedHere = { policies: policies.attached('AuthorizationPolicy', own), authentications };
+      return memo.get(`l7 ${key} guarded ${own}`, [service, ...Object.values(attachedHere)], () => ({
+        ...service,
+        ...attachedHere,
+      }));
     });
     const referred = new Set(services.flatMap((service) => [...referredClusters(service)]));
     const clusters = [...referred].flatMap((name) => {
       const info = this.#byKey.get(name);
       return info ? [info] : [];
     });
-    return {
+    const resources = {
       gateway: key,
       config,
       services,
@@ -145,13 +172,20 @@ class L7Pass {
       endpoints: clusters.map((info) => {
         const workloads = given.endpoints.get(info.key) ?? [];
         const labels = workloads.map(({ uid }) => given.labels(uid));
-        return memo.get(`l7 endpoints ${info.key}`, [info, workloads, labels], () =>
-          toEndpoints(info, workloads, (uid) => ({ labels: given.labels(uid), policies: [] })),
+        const enforced = new Map(workloads.map((workload) => [workload.uid, policies.endpointPolicies(workload)]));
+        const keys = [...enforced].map(([uid, list]) => `${uid} ${list.join(' ')}`);
+        return memo.get(`l7 endpoints ${info.key}`, [info, workloads, labels, keys], () =>
+          toEndpoints(info, workloads, (uid) => ({ labels: given.labels(uid), policies: enforced.get(uid) ?? [] })),
         );
       }),
-      authorizations: [],
-      authentications: [],
       rateLimits: [],
+    };
+    const guarded = [config, ...services];
+    const ofEndpoints = resources.endpoints.flatMap((one) => one.endpoints.flatMap((endpoint) => endpoint.policies));
+    return {
+      ...resources,
+      authorizations: policies.authorizations([...guarded.flatMap((one) => one.policies), ...ofEndpoints]),
+      authentications: policies.authentications(guarded.flatMap((one) => one.authentications)),
     };
   }
 
