@@ -7,7 +7,7 @@ import { MeshError } from '../core/errors.ts';
 import type { ApiObject, Applied, Cluster } from './cluster/cluster.ts';
 import { nameOf } from './cluster/cluster.ts';
 import { INSTALLED_KINDS, kindPath } from './cluster/object-path.ts';
-import { type WaitOptions, waitUntilReady } from './cluster/wait.ts';
+import { type WaitOptions, waitUntilGone, waitUntilReady } from './cluster/wait.ts';
 import { namespaceObject, type PlainObject, type RenderOptions, renderObjects } from './manifests/index.ts';
 
 export interface InstallOptions extends WaitOptions {
@@ -32,6 +32,11 @@ const ESTABLISHED_POLL_MS = 200;
 export async function install(cluster: Cluster, options: InstallOptions): Promise<InstallCounts> {
   const { namespace, progress } = options;
   await refuseOthers(cluster, namespace);
+  const space = await cluster.read('v1', 'Namespace', namespace);
+  // An installation that was removed a moment ago may still be going.
+  if (space?.metadata.deletionTimestamp !== undefined) {
+    await waitUntilGone(cluster, [{ ...space, apiVersion: 'v1', kind: 'Namespace' }], options);
+  }
   const served = await cluster.served();
   const objects = renderObjects({ ...options, served });
   const counts = { created: 0, changed: 0, unchanged: 0, removed: 0 };
@@ -40,7 +45,7 @@ export async function install(cluster: Cluster, options: InstallOptions): Promis
     counts[await cluster.apply(object, options)] += 1;
   };
   await apply(namespaceObject({ ...options, served }));
-  if (options.dryRun && (await cluster.read('v1', 'Namespace', namespace)) === undefined) {
+  if (options.dryRun && space === undefined) {
     throw new MeshError(
       'ERR_CONFIG',
       `the namespace ${namespace} must exist before a dry run of the server can be made`,

@@ -133,7 +133,7 @@ function pathOf({ apiVersion, kind, metadata: { name, namespace } }: PlainObject
 
 function refused(object: PlainObject, status: number, body: unknown): MeshError {
   const hint =
-    status === 403
+    status === 403 && describe(status, body).includes('forbidden: User')
       ? '; the account of this kubeconfig may not do it: installing needs the rights of cluster-admin'
       : '';
   return new MeshError('ERR_SYSTEM', `${nameOf(object)} is refused: ${describe(status, body)}${hint}`);

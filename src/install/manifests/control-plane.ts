@@ -11,6 +11,7 @@ import {
   elementsOf,
   environmentOf,
   NAMESPACE,
+  namesOf,
   text,
   when,
   whenSet,
@@ -49,7 +50,7 @@ const deployment: Manifest<V1Deployment> = {
         nodeSelector: { 'kubernetes.io/os': 'linux', [ENTRIES]: pilot.nodeSelector },
         affinity: whenSet(pilot.affinity),
         topologySpreadConstraints: when(pilot.topologySpreadConstraints, pilot.topologySpreadConstraints),
-        imagePullSecrets: when(global.imagePullSecrets, [elementsOf(global.imagePullSecrets)]),
+        imagePullSecrets: when(global.imagePullSecrets, [namesOf(global.imagePullSecrets)]),
         tolerations: [{ key: 'cni.istio.io/not-ready', operator: 'Exists' }, elementsOf(pilot.tolerations)],
         containers: [
           {

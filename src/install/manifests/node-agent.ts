@@ -3,7 +3,7 @@
  * and the capabilities below. Source: Istio chart istio-cni.
  */
 import type { V1DaemonSet, V1ResourceQuota } from '@kubernetes/client-node';
-import { ENTRIES, elementsOf, environmentOf, joined, when, whenSet } from '../template/expression.ts';
+import { ENTRIES, elementsOf, environmentOf, joined, namesOf, when, whenSet } from '../template/expression.ts';
 import { AGENT_ACCESS, accessManifests } from './access.ts';
 import { AGENT, fieldEnv, imageOf, inNamespace, labelsOf, type Manifest, values } from './manifest.ts';
 
@@ -52,7 +52,7 @@ const daemonSet: Manifest<V1DaemonSet> = {
         dnsPolicy: when(cni.ambient.shareHostNetworkNamespace, 'ClusterFirstWithHostNet'),
         nodeSelector: { 'kubernetes.io/os': 'linux', [ENTRIES]: cni.nodeSelector },
         affinity: whenSet(cni.affinity),
-        imagePullSecrets: when(global.imagePullSecrets, [elementsOf(global.imagePullSecrets)]),
+        imagePullSecrets: when(global.imagePullSecrets, [namesOf(global.imagePullSecrets)]),
         tolerations: [...EVERYWHERE, elementsOf(cni.tolerations)],
         securityContext: { appArmorProfile: { type: 'Unconfined' } },
         containers: [

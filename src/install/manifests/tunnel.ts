@@ -1,6 +1,6 @@
 /** The node tunnel: DaemonSet `ztunnel`. It needs no right in the API. Source: Istio chart ztunnel. */
 import type { V1DaemonSet } from '@kubernetes/client-node';
-import { ENTRIES, elementsOf, environmentOf, NAMESPACE, text, when, whenSet } from '../template/expression.ts';
+import { ENTRIES, elementsOf, environmentOf, NAMESPACE, namesOf, text, when, whenSet } from '../template/expression.ts';
 import { accessManifests, TUNNEL_ACCESS } from './access.ts';
 import { fieldEnv, imageOf, inNamespace, labelsOf, type Manifest, TUNNEL, values } from './manifest.ts';
 import { EVERYWHERE } from './node-agent.ts';
@@ -45,7 +45,7 @@ const daemonSet: Manifest<V1DaemonSet> = {
         terminationGracePeriodSeconds: ztunnel.terminationGracePeriodSeconds,
         nodeSelector: { 'kubernetes.io/os': 'linux', [ENTRIES]: ztunnel.nodeSelector },
         affinity: whenSet(ztunnel.affinity),
-        imagePullSecrets: when(global.imagePullSecrets, [elementsOf(global.imagePullSecrets)]),
+        imagePullSecrets: when(global.imagePullSecrets, [namesOf(global.imagePullSecrets)]),
         tolerations: [...EVERYWHERE, elementsOf(ztunnel.tolerations)],
         containers: [
           {

@@ -64,6 +64,7 @@ function evaluateElement(element: unknown, filling: Filling): readonly unknown[]
   if (element instanceof ListPart) {
     const value = valueAt(element.source, filling) ?? [];
     if (element.form === 'elements') return value as readonly unknown[];
+    if (element.form === 'names') return (value as readonly string[]).map((name) => ({ name }));
     const entries = Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1));
     return entries.map(([name, of]) => ({ name, value: String(of) }));
   }

@@ -70,10 +70,10 @@ export class When<T> {
   }
 }
 
-/** The elements of a list value, or `name` and `value` of each entry of a map, as part of a list. */
+/** The elements of a list value, the same as `name`s, or `name` and `value` of each entry of a map, as part of a list. */
 export class ListPart {
   readonly source: Ref<unknown>;
-  readonly form: 'elements' | 'environment';
+  readonly form: 'elements' | 'environment' | 'names';
 
   constructor(source: Ref<unknown>, form: ListPart['form']) {
     this.source = source;
@@ -162,6 +162,10 @@ export function elementsOf(source: Ref<unknown>): ListPart {
 
 export function environmentOf(source: Ref<Readonly<Record<string, unknown>>>): ListPart {
   return new ListPart(source, 'environment');
+}
+
+export function namesOf(source: Ref<readonly string[]>): ListPart {
+  return new ListPart(source, 'names');
 }
 
 export function joined(source: Ref<readonly string[]>): Joined {

@@ -115,6 +115,9 @@ function listPartLines({ source, form }: ListPart, indent: string): string[] {
       `${indent}{{- end }}`,
     ];
   }
+  if (form === 'names') {
+    return [`${indent}{{- range $name := ${value} }}`, `${indent}- name: {{ $name | quote }}`, `${indent}{{- end }}`];
+  }
   return [
     `${indent}{{- range $name, $text := ${value} }}`,
     `${indent}- name: {{ $name }}`,
