@@ -7,10 +7,11 @@
  * After SIGTERM it serves on for `TERM_DELAY_MS`, so that endpoints have time to go.
  */
 import { lookup } from 'node:dns/promises';
-import { readFileSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Capture } from './capture.ts';
 import { HeldConnections } from './held-connections.ts';
@@ -79,6 +80,13 @@ const actions: Readonly<Record<string, (body: never) => unknown>> = {
   async capture({ id, filter }: { id: string; filter: string }) {
     running.set(id, await Capture.start(uplink(), filter));
   },
+  /** Paths below `folder` whose name or content matches. */
+  find({ folder, pattern }: { folder: string; pattern: string }) {
+    const wanted = new RegExp(pattern);
+    return readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => wanted.test(entry.name) || (entry.name.endsWith('list') && wanted.test(textOf(entry))))
+      .map(({ parentPath, name }) => join(parentPath, name));
+  },
   look: ({ id }: { id: string }) => (running.get(id) as HeldConnections | Load | undefined)?.summary(),
   async stop({ id }: { id: string }) {
     const found = running.get(id);
@@ -105,6 +113,10 @@ async function control(request: IncomingMessage, response: ServerResponse): Prom
 function uplink(): string {
   const rows = readFileSync('/proc/net/route', 'utf8').split('\n').slice(1);
   return rows.find((row) => row.split('\t')[1] === '00000000')?.split('\t')[0] ?? 'eth0';
+}
+
+function textOf({ parentPath, name }: Dirent): string {
+  return readFileSync(join(parentPath, name), 'utf8');
 }
 
 function fail(error: Error): void {

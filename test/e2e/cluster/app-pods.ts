@@ -127,6 +127,11 @@ export class AppPod implements AsyncDisposable {
     return this.#ask('resolve', { name });
   }
 
+  /** Files of the pod below `folder` that match by name or, if they are lists of a network, by content. */
+  find(folder: string, pattern: string): Promise<string[]> {
+    return this.#ask('find', { folder, pattern });
+  }
+
   async load(id: string, url: string, { perSecond = 25, timeoutMs = 5_000 } = {}): Promise<Background<LoadSummary>> {
     await this.#ask('load', { id, url, perSecond, timeoutMs });
     return this.#background(id);
