@@ -30,7 +30,7 @@ async function openShop(scene: Scene) {
 
 /** 25 requests a second to each, over new connections: none may fail while `during` runs. */
 async function noneFails(t: ExecutionContext, client: AppPod, urls: readonly string[], during: () => Promise<void>) {
-  const loads = await Promise.all(urls.map((url) => client.load(url, url, { perSecond: 25, timeoutMs: 10_000 })));
+  const loads = await Promise.all(urls.map((url) => client.load(url, url, { perSecond: 25, timeoutMs: 30_000 })));
   await during();
   for (const [index, load] of loads.entries()) {
     const { sent, answered, failures, maxMs } = await load.stop();

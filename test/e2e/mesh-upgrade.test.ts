@@ -15,7 +15,7 @@ test('an upgrade that rolls every program of the mesh costs no connection', asyn
   );
   await until(async () => (await client?.call('http://far')) !== undefined, 'calls');
   const urls = ['http://far', `http://${far?.ip}:8080`, `http://${plain?.ip}:8080`];
-  const loads = await Promise.all(urls.map(async (url) => await client?.load(url, url, { timeoutMs: 10_000 })));
+  const loads = await Promise.all(urls.map(async (url) => await client?.load(url, url, { timeoutMs: 30_000 })));
   const held = await client?.hold('held', 'far', { port: 90, count: 20 });
   const stamp = `e2e-${Date.now()}`;
   const rolled = ['pilot', 'cni', 'ztunnel'].flatMap((part) => [

@@ -24,10 +24,13 @@ test('the mesh is removed under traffic: new connections go on, and the nodes ar
   const container = { volumeMounts, readinessProbe: undefined, securityContext: { runAsUser: 0 } };
   await cluster.apply(appPod({ namespace: outside, name: 'viewer', node: here, container, spec: { volumes } }));
   await using viewer = await AppPod.open(cluster, outside, 'viewer');
-  const ours = async () => (await viewer.find('/host', 'istio-cni|culvert')).sort();
+  const ours = async () => (await viewer.find('/host', '^istio-cni$|^culvert$|"istio-cni"')).sort();
   t.true((await ours()).length >= 2, `control: with the mesh there is something to find: ${await ours()}`);
   await using link = await LinkView.open(scene, here);
-  const loads = [await client.load('name', 'http://far'), await client.load('ip', `http://${far.ip}:8080`)];
+  const loads = [
+    await client.load('name', 'http://far', { timeoutMs: 30_000 }),
+    await client.load('ip', `http://${far.ip}:8080`, { timeoutMs: 30_000 }),
+  ];
   t.log(await culvert('uninstall'));
   for (const load of loads) {
     const { sent, answered, failures } = await load.stop();
