@@ -44,6 +44,8 @@ export interface InstallerOptions {
   readonly onResult: (outcome: InstallOutcome) => void;
 }
 
+/** Written by the executable, in the agent's folder. */
+const PLUGIN_LOG = 'istio-cni.log';
 /** After a failed pass. */
 const RETRY_MS = 1_000;
 const BINARY_MODE = 0o755;
@@ -74,6 +76,7 @@ export class Installer implements AsyncDisposable {
       else await writeFileAtomic(path, removal.text, await this.#modeOf(path));
     }
     for (const dir of binDirs) await rm(join(dir, PLUGIN_TYPE), { force: true });
+    await rm(join(this.#options.plugin.agentRunDir, PLUGIN_LOG), { force: true });
   }
 
   /** Ends the watch; what is installed stays. */
