@@ -28,6 +28,8 @@ const SERVED = {
   tcpRoutes: gatewayApi('TCPRoute'),
   tlsRoutes: gatewayApi('TLSRoute'),
   referenceGrants: gatewayApi('ReferenceGrant'),
+  virtualServices: istio('VirtualService'),
+  destinationRules: istio('DestinationRule'),
 } as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>, GroupKind>;
 
 type Served = keyof typeof SERVED;

@@ -22,6 +22,8 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 're
   TCPRoute: 'tcpRoutes',
   TLSRoute: 'tlsRoutes',
   ReferenceGrant: 'referenceGrants',
+  VirtualService: 'virtualServices',
+  DestinationRule: 'destinationRules',
 };
 
 export function resourcesOf(objects: readonly KubeObject[], refusedPolicies: readonly RefusedObject[] = []): Resources {

@@ -3,6 +3,7 @@ import type { KubeObject, RefusedObject } from '../kube/index.ts';
 import type {
   AuthorizationPolicySpec,
   Condition,
+  DestinationRuleSpec,
   EndpointSliceBody,
   GatewayBody,
   GrpcRouteBody,
@@ -16,6 +17,7 @@ import type {
   ServiceEntryStatus,
   TcpRouteBody,
   TlsRouteBody,
+  VirtualServiceSpec,
   WorkloadEntrySpec,
 } from '../schema/index.ts';
 
@@ -42,6 +44,8 @@ export type PeerAuthentication = KubeObject & WithConditions & { readonly spec?:
 export type RequestAuthentication = KubeObject & WithConditions & { readonly spec?: RequestAuthenticationSpec };
 export type WorkloadEntry = KubeObject & WithConditions & { readonly spec: WorkloadEntrySpec };
 export type ServiceEntry = KubeObject & { readonly spec: ServiceEntrySpec; readonly status?: ServiceEntryStatus };
+export type VirtualService = KubeObject & { readonly spec: VirtualServiceSpec };
+export type DestinationRule = KubeObject & { readonly spec: DestinationRuleSpec };
 
 export interface Resources {
   readonly namespaces: readonly Namespace[];
@@ -63,6 +67,8 @@ export interface Resources {
   readonly tcpRoutes: readonly TcpRouteObject[];
   readonly tlsRoutes: readonly TlsRouteObject[];
   readonly referenceGrants: readonly ReferenceGrant[];
+  readonly virtualServices: readonly VirtualService[];
+  readonly destinationRules: readonly DestinationRule[];
   readonly secrets: readonly Secret[];
   /** Objects of kinds that are read and validated but take no effect yet. */
   readonly notServed: readonly KubeObject[];

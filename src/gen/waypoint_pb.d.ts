@@ -1,5 +1,5 @@
 // Configuration of waypoints and gateways, told to the replicas of one Gateway each. The messages say field by field what
-// `src/model/waypoint` describes: their JSON form is that form.
+// `src/model/l7` describes: their JSON form is that form.
 // Resources: GatewayConfig, BoundService, BoundWorkload, Cluster, ClusterEndpoints, HttpAuthorization,
 // HttpAuthentication, RateLimitPolicy. Names: `<gateway namespace>/<gateway>/<name of the value>`.
 
@@ -247,6 +247,11 @@ export declare type HttpMatch = Message<"culvert.waypoint.v1.HttpMatch"> & {
    * @generated from field: repeated culvert.waypoint.v1.NamedMatch query = 6;
    */
   query: NamedMatch[];
+
+  /**
+   * @generated from field: optional string client_namespace = 7;
+   */
+  clientNamespace?: string | undefined;
 };
 
 /**

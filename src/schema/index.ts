@@ -1,6 +1,7 @@
 /** Served Kubernetes kinds, written once: types, validation and CRD manifests. */
 export type { EndpointSliceBody, PodBody, ServiceBody } from './core-kinds.ts';
 export { customResourceDefinition, shippedKinds } from './crd.ts';
+export type { DestinationRuleSpec, TrafficPolicySpec, TrafficSettingsSpec } from './destination-rule-kind.ts';
 export type { BackendTlsPolicyBody, GatewayBody, ListenerSpec } from './gateway-kinds.ts';
 export type { Condition, KindDefinition, Serving } from './kind.ts';
 export type { ServiceEntrySpec, ServiceEntryStatus, WorkloadEntrySpec } from './networking-kinds.ts';
@@ -30,3 +31,13 @@ export type {
   PeerAuthenticationSpec,
   RequestAuthenticationSpec,
 } from './security-kinds.ts';
+export type {
+  DestinationSpec,
+  HeaderOperationsSpec,
+  StringMatchSpec,
+  VirtualHttpMatch,
+  VirtualHttpRoute,
+  VirtualServiceSpec,
+  VirtualTcpRoute,
+  VirtualTlsRoute,
+} from './virtual-service-kind.ts';

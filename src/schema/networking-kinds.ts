@@ -3,6 +3,7 @@
  * the parts that name things are checked, the rest is kept as it is. Source: Istio API v1.
  */
 import { z } from 'zod';
+import { DESTINATION_RULE } from './destination-rule-kind.ts';
 import {
   anything,
   condition,
@@ -17,9 +18,11 @@ import {
   text,
   texts,
 } from './kind.ts';
+import { istioStatus } from './status-shape.ts';
+import { VIRTUAL_SERVICE } from './virtual-service-kind.ts';
 
 const workloadSelector = z.strictObject({ labels: labels.optional() });
-const status = z.looseObject({ conditions: z.array(condition).optional() }).optional();
+const status = istioStatus;
 
 const workloadEntrySpec = z.strictObject({
   address: text.optional(),
@@ -51,51 +54,6 @@ const serviceEntryStatus = z
     addresses: z.array(z.looseObject({ value: text.optional(), host: text.optional() })).optional(),
   })
   .optional();
-
-const destination = z.looseObject({
-  host: name,
-  subset: text.optional(),
-  port: z.strictObject({ number: portNumber.optional() }).optional(),
-});
-const weightedRoutes = z.array(z.looseObject({ destination, weight: z.int().min(0).optional() }));
-const httpRoute = z.looseObject({
-  name: text.optional(),
-  match: z.array(anything).optional(),
-  route: weightedRoutes.optional(),
-  timeout: duration.optional(),
-  retries: z
-    .looseObject({ attempts: z.int().min(0).optional(), perTryTimeout: duration.optional(), retryOn: text.optional() })
-    .optional(),
-});
-const virtualServiceSpec = z.strictObject({
-  hosts: texts,
-  gateways: texts,
-  http: z.array(httpRoute).optional(),
-  tls: z.array(z.looseObject({ route: weightedRoutes.optional() })).optional(),
-  tcp: z.array(z.looseObject({ route: weightedRoutes.optional() })).optional(),
-  exportTo: texts,
-});
-
-const trafficPolicy = z.looseObject({
-  connectionPool: z
-    .looseObject({
-      tcp: z.looseObject({ maxConnections: z.int().optional(), connectTimeout: duration.optional() }).optional(),
-      http: anything.optional(),
-    })
-    .optional(),
-  outlierDetection: z.looseObject({ interval: duration.optional(), baseEjectionTime: duration.optional() }).optional(),
-  loadBalancer: anything.optional(),
-  tls: anything.optional(),
-});
-const destinationRuleSpec = z.strictObject({
-  host: name,
-  trafficPolicy: trafficPolicy.optional(),
-  subsets: z
-    .array(z.strictObject({ name, labels: labels.optional(), trafficPolicy: trafficPolicy.optional() }))
-    .optional(),
-  exportTo: texts,
-  workloadSelector: z.strictObject({ matchLabels: labels.optional() }).optional(),
-});
 
 const sidecarSpec = z.strictObject({
   workloadSelector: workloadSelector.optional(),
@@ -161,24 +119,8 @@ export const NETWORKING_KINDS: readonly KindDefinition[] = [
       },
     ],
   },
-  {
-    group: ISTIO,
-    kind: 'VirtualService',
-    versions: VERSIONS,
-    plural: 'virtualservices',
-    shortNames: ['vs'],
-    serving: 'not-served',
-    body: z.strictObject({ spec: virtualServiceSpec, status }),
-  },
-  {
-    group: ISTIO,
-    kind: 'DestinationRule',
-    versions: VERSIONS,
-    plural: 'destinationrules',
-    shortNames: ['dr'],
-    serving: 'not-served',
-    body: z.strictObject({ spec: destinationRuleSpec, status }),
-  },
+  VIRTUAL_SERVICE,
+  DESTINATION_RULE,
   {
     group: ISTIO,
     kind: 'Sidecar',

@@ -47,6 +47,7 @@ export interface HttpMatch {
   readonly headers: readonly NamedMatch[];
   /** First value of each parameter. */
   readonly query: readonly NamedMatch[];
+  readonly clientNamespace?: string;
 }
 
 export interface PathMatch {

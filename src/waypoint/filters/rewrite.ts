@@ -1,6 +1,6 @@
 /** URL rewrites of routes: host and path as the endpoint sees them. The path before is told in `x-envoy-original-path`. */
-import type { PathMatch, PathModifier } from '../../model/l7/index.ts';
-import { compileSearch } from '../match/text-matcher.ts';
+import { compileSearch, type PathMatch, type PathModifier } from '../../model/l7/index.ts';
+
 import type { FilterFactory } from './filter.ts';
 
 export const rewrite: FilterFactory = {

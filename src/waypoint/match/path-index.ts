@@ -5,8 +5,7 @@
  * `candidates` gives lists of route numbers, each ascending; `firstMatch` walks them together in ascending order. Between
  * them no route whose path matches is left out.
  */
-import type { PathMatch } from '../../model/l7/index.ts';
-import { compileRegex } from './text-matcher.ts';
+import { compileRegex, type PathMatch } from '../../model/l7/index.ts';
 
 interface Node {
   readonly children: Map<string, Node>;

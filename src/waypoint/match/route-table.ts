@@ -102,7 +102,7 @@ export function hostOf(authority: string): string {
 type RestPredicate = ((request: RoutedRequest) => boolean) | undefined;
 
 /** Everything but the path; undefined when there is nothing else to ask. */
-function compileRest({ method, authority, scheme, headers, query }: HttpMatch): RestPredicate {
+function compileRest({ method, authority, scheme, headers, query, clientNamespace }: HttpMatch): RestPredicate {
   const tests: ((request: RoutedRequest) => boolean)[] = [];
   const text = (predicate: TextPredicate, of: (request: RoutedRequest) => string): void => {
     tests.push((request) => predicate(of(request)));
@@ -111,6 +111,7 @@ function compileRest({ method, authority, scheme, headers, query }: HttpMatch): 
   if (authority) text(compileText(authority), (request) => request.authority);
   if (scheme) text(compileText(scheme), (request) => request.scheme);
   for (const { name, holds } of headers.map(compileNamed)) tests.push(({ headers: given }) => holds(given.get(name)));
+  if (clientNamespace !== undefined) tests.push((request) => request.clientNamespace === clientNamespace);
   if (query.length > 0) tests.push(queryTest(query.map(compileNamed)));
   if (tests.length === 0) return undefined;
   return (request) => tests.every((one) => one(request));

@@ -5,6 +5,7 @@
  * A new kind of route: a translator that gives `AttachedRoute`s, called in `#routes`. A new kind of policy: a list beside
  * `authorizations`, and its keys in what is bound.
  */
+import type { Cluster } from '../../../model/l7/index.ts';
 import type { Workload } from '../../../model/workload.ts';
 import type { GatewayResources } from '../../gateway-ir.ts';
 import type { StatusPatch } from '../../ir.ts';
@@ -21,6 +22,9 @@ import { referredClusters, toConfig, withRoutes } from './gateway-resources.ts';
 import { isReadyReplica, servedGatewayStatus } from './gateway-status.ts';
 import { translateGrpcRoute } from './grpc-route.ts';
 import { translateHttpRoute } from './http-route.ts';
+import { readCredentials } from './istio/credentials.ts';
+import { DestinationRules } from './istio/destination-rules.ts';
+import { translateVirtualService, type VirtualSurroundings } from './istio/virtual-service.ts';
 import { translateTcpRoute, translateTlsRoute } from './l4-routes.ts';
 import { PolicyPass } from './policy-pass.ts';
 import type { RouteObject, RouteSurroundings, TranslatedRoute } from './route-parents.ts';
@@ -51,10 +55,12 @@ export function translateL7(input: L7Input): L7Output {
 class L7Pass {
   readonly #input: L7Input;
   readonly #byKey: ReadonlyMap<string, ServiceInfo>;
+  readonly #rules: DestinationRules;
 
   constructor(input: L7Input) {
     this.#input = input;
     this.#byKey = new Map(input.infos.map((info) => [info.key, info]));
+    this.#rules = new DestinationRules(input.resources.destinationRules, input.settings);
   }
 
   run(): L7Output {
@@ -62,13 +68,16 @@ class L7Pass {
     const translated = this.#routes();
     const labels = this.#labels();
     const policies = new PolicyPass({ ...this.#input, labelsOf: labels });
-    const statuses = [...translated.map(({ status }) => status), ...policies.statuses];
-    if (served.size === 0) return { gateways: [], statuses };
     const routes = translated.flatMap((one) => one.routes);
-    const endpoints = this.#workloadsByService();
-    const given = { routes, endpoints, labels, policies };
+    const given = { routes, endpoints: this.#workloadsByService(), labels, policies };
     const gateways = [...served.values()].map((gateway) => this.#gateway(gateway, given));
-    return { gateways, statuses: [...statuses, ...[...served.values()].map((one) => this.#status(one, routes))] };
+    const statuses = [
+      ...translated.map(({ status }) => status),
+      ...policies.statuses,
+      ...this.#rules.statuses(), // when the rules have been applied
+      ...[...served.values()].map((one) => this.#status(one, routes)),
+    ];
+    return { gateways, statuses };
   }
 
   #routes(): readonly TranslatedRoute[] {
@@ -88,7 +97,31 @@ class L7Pass {
       ...each(resources.grpcRoutes, translateGrpcRoute),
       ...each(resources.tlsRoutes, translateTlsRoute),
       ...each(resources.tcpRoutes, translateTcpRoute),
+      ...this.#virtualServices(),
     ];
+  }
+
+  #virtualServices(): readonly TranslatedRoute[] {
+    const { resources, memo, served, infos, settings } = this.#input;
+    const { virtualServices, destinationRules } = resources;
+    const byName = new Map(virtualServices.map((one) => [nameOf(one), one]));
+    const gatewayNamespaces = new Set([...served.values()].map(({ gateway }) => namespaceOf(gateway)));
+    const around: VirtualSurroundings = {
+      gateways: served,
+      infos,
+      findVirtualService: (key) => byName.get(key),
+      catalog: {
+        clusterDomain: settings.clusterDomain,
+        findHost: (hostname, namespace) => this.#findHost(hostname, namespace),
+        hasSubset: (info, subset) => this.#rules.hasSubset(info, subset, gatewayNamespaces),
+      },
+    };
+    const dependencies = [served, infos, virtualServices, destinationRules];
+    return virtualServices.map((object) =>
+      memo.get(`VirtualService ${nameOf(object)}`, [object, ...dependencies], () =>
+        translateVirtualService(object, around),
+      ),
+    );
   }
 
   #surroundings(): RouteSurroundings {
@@ -168,7 +201,7 @@ class L7Pass {
       config,
       services,
       workloads: [],
-      clusters: clusters.map((info) => memo.get(`l7 cluster ${info.key}`, [info], () => toCluster(info))),
+      clusters: clusters.map((info) => this.#cluster(info, gateway)),
       endpoints: clusters.map((info) => {
         const workloads = given.endpoints.get(info.key) ?? [];
         const labels = workloads.map(({ uid }) => given.labels(uid));
@@ -187,6 +220,21 @@ class L7Pass {
       authorizations: policies.authorizations([...guarded.flatMap((one) => one.policies), ...ofEndpoints]),
       authentications: policies.authentications(guarded.flatMap((one) => one.authentications)),
     };
+  }
+
+  #cluster(info: ServiceInfo, { key, gateway }: ServedGateway): Cluster {
+    const { memo, resources } = this.#input;
+    const namespace = namespaceOf(gateway);
+    const rules = this.#rules.find(info, namespace);
+    const findCredentials = (name: string) => {
+      const secret = resources.secrets.find((one) => nameOf(one) === `${namespace}/${name}`);
+      return secret && readCredentials(secret);
+    };
+    const cluster = memo.get(`l7 cluster ${info.key}`, [info], () => toCluster(info));
+    if (rules.length === 0) return cluster;
+    // Not remembered by its dependencies: rules tell their problems while they are applied.
+    const ports = this.#rules.apply(cluster.ports, rules, findCredentials);
+    return memo.get(`l7 ${key} cluster ${info.key}`, [{}], () => ({ ...cluster, ports }));
   }
 
   #status(gateway: ServedGateway, routes: readonly AttachedRoute[]): StatusPatch {
