@@ -2,6 +2,8 @@
  * Serves one HTTP request: path once normalised, route found, filters passed, sent on or answered here, told to telemetry.
  */
 import type { Clock } from '../core/clock.ts';
+import { errorMessage } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
 import type { DirectResponse, HttpRoute, Redirect } from '../model/l7/index.ts';
 import type { Filter } from './filters/filter.ts';
 import { compilePath } from './filters/rewrite.ts';
@@ -16,6 +18,7 @@ import type { CompiledPort } from './state/compiled-service.ts';
 
 export interface HttpServiceDeps extends RouterDeps {
   readonly clock: Clock;
+  readonly log: Logger;
   /** Undefined when nothing (more) is bound there. */
   readonly findPort: (context: TunnelContext) => CompiledPort | undefined;
   /** Clients of that tunnel should come by another way from now on. */
@@ -42,7 +45,15 @@ export class HttpService {
     }
     if (this.#deps.isLeaving(context)) downstream.closeAfter();
     const exchange = new Exchange(downstream, context.client, { ...head, target }, this.#deps.clock.monotonicMs());
-    new Serving(exchange, port, this.#deps).start();
+    const serving = new Serving(exchange, port, this.#deps);
+    try {
+      serving.start();
+    } catch (error) {
+      // one request that nobody foresaw must not end the others
+      this.#deps.log.error('request failed', { error: errorMessage(error) });
+      downstream.reset();
+      serving.done();
+    }
   }
 }
 

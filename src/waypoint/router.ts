@@ -144,7 +144,14 @@ class Forwarding implements RawCallHandler {
     if (hasHopByHop(headers)) removeHopByHop(headers, false);
     modifyHeaders(headers, this.#destination.backend.responseHeaders);
     this.#exchange.grpcStatus = grpcStatus;
-    this.#sink.head(status, headers, false);
+    try {
+      this.#sink.head(status, headers, false);
+    } catch {
+      // a header that may not be sent on
+      this.#call?.abort();
+      this.#answering = false;
+      this.#reply(upstreamFailed('remote_reset', 'protocol error'));
+    }
   }
 
   onData(chunk: Uint8Array): boolean {

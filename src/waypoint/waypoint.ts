@@ -83,7 +83,7 @@ export class Waypoint implements AsyncDisposable {
     const router: RouterDeps = { findCluster: (key) => this.state.clusterRuntime(key), clock, random };
     const metrics = new RequestMetrics(registry);
     const telemetry = new WaypointTelemetry({ metrics, clock, writeAccessLog: deps.writeAccessLog });
-    const http = new HttpService({ ...router, findPort, isLeaving, telemetry });
+    const http = new HttpService({ ...router, log: log.child('http'), findPort, isLeaving, telemetry });
     this.#tunnels = new TunnelServer({ http, router, findPort, telemetry });
   }
 

@@ -112,6 +112,10 @@ function statusOf(code: string): string {
   return code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request';
 }
 
+function isBodiless({ method }: IncomingMessage, status: number): boolean {
+  return method === 'HEAD' || status === 204 || status === 304;
+}
+
 class Http1Downstream implements Downstream {
   readonly protocol = 'HTTP/1.1';
   readonly body: Readable | undefined;
@@ -160,6 +164,10 @@ class Http1Downstream implements Downstream {
   sendHead(status: number, headers: HeaderList, end: boolean): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
+    // trailers need chunks: a length, or no body at all, leaves none
+    if (headers.has('trailer') && (end || headers.has('content-length') || isBodiless(this.#request, status))) {
+      headers.delete('trailer');
+    }
     response.writeHead(status, headers.flat as string[]);
     if (end) response.end();
     else if (status === 101) response.flushHeaders();
@@ -170,7 +178,8 @@ class Http1Downstream implements Downstream {
   }
 
   end(trailers?: HeaderList): void {
-    if (trailers) this.#response.addTrailers([...trailers].map(([name, value]): [string, string] => [name, value]));
+    if (trailers && this.#response.chunkedEncoding)
+      this.#response.addTrailers([...trailers].map(([name, value]): [string, string] => [name, value]));
     this.#response.end();
   }
 

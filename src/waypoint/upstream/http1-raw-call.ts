@@ -19,7 +19,7 @@ export function callHttp1Raw(
 ): UpstreamCall {
   const call = new RawCall(request, handler);
   dial().then(
-    (stream) => call.start(stream),
+    (stream) => call.begin(stream),
     (error: unknown) => call.fail(new UpstreamError('remote_connection_failure', error, true)),
   );
   return call;
@@ -37,14 +37,25 @@ class RawCall implements UpstreamCall {
     this.#handler = handler;
   }
 
-  start(stream: Duplex): void {
+  /** Owns the stream. */
+  begin(stream: Duplex): void {
+    try {
+      this.#start(stream);
+    } catch (error) {
+      // a header that may not be sent
+      stream.destroy();
+      this.fail(new UpstreamError('remote_reset', error, true));
+    }
+  }
+
+  #start(stream: Duplex): void {
     if (this.#isOver) return void stream.destroy();
-    const { method, target, authority, headers, body, trailers, expectsContinue, upgrade } = this.#request;
+    const { method, target, body, trailers, expectsContinue, upgrade } = this.#request;
     const handler = this.#handler;
     const outgoing = openRequest({
       method,
       path: target,
-      headers: ['host', authority, ...headers.flat] as unknown as Record<string, string>, // a flat list is taken as well
+      headers: toFlat(this.#request) as unknown as Record<string, string>, // a flat list is taken as well
       createConnection: () => stream,
       setHost: false,
       setDefaultHeaders: false,
@@ -109,4 +120,12 @@ class RawCall implements UpstreamCall {
     });
     answer.once('error', (error) => this.fail(new UpstreamError('connection_termination', error)));
   }
+}
+
+/** As they are sent: what was taken off as ending at us is said anew for this connection. */
+function toFlat({ authority, headers, body, expectsContinue }: UpstreamRequest): readonly string[] {
+  const flat = ['host', authority, ...headers.flat];
+  if (expectsContinue) flat.push('expect', '100-continue');
+  if (body && !headers.has('content-length')) flat.push('transfer-encoding', 'chunked');
+  return flat;
 }

@@ -70,6 +70,8 @@ class Http2Call implements UpstreamCall {
   readonly #request: UpstreamRequest;
   readonly #handler: UpstreamHandler;
   #stream: ClientHttp2Stream | undefined;
+  #trailers: HeaderList | undefined;
+  #hasEnded = false;
   #isOver = false;
 
   constructor(request: UpstreamRequest, handler: UpstreamHandler) {
@@ -94,6 +96,7 @@ class Http2Call implements UpstreamCall {
     this.#stream = stream;
     stream.once('close', () => {
       release();
+      if (this.#hasEnded) return;
       const code = stream.rstCode;
       if (code === constants.NGHTTP2_REFUSED_STREAM) this.fail(new UpstreamError('remote_reset', 'refused', true));
       else this.fail(new UpstreamError('remote_reset', `the endpoint reset the stream (${code})`));
@@ -130,26 +133,35 @@ class Http2Call implements UpstreamCall {
 
   #listen(stream: ClientHttp2Stream): void {
     const handler = this.#handler;
-    let trailers: HeaderList | undefined;
     stream.on('continue', () => handler.onContinue());
     stream.on('headers', (headers, _flags, raw: readonly string[] | undefined) => {
       if (!this.#isOver) handler.onInterim(statusOf(headers), toHeaderList(raw ?? []));
     });
-    stream.once('response', (headers, _flags, raw: readonly string[] | undefined) => {
-      if (!this.#isOver) handler.onHead(statusOf(headers), toHeaderList(raw ?? []));
-    });
     stream.once('trailers', (_headers, _flags, raw: readonly string[] | undefined) => {
-      trailers = toHeaderList(raw ?? []);
+      this.#trailers = toHeaderList(raw ?? []);
     });
-    stream.on('data', (chunk: Buffer) => {
-      if (!this.#isOver && !handler.onData(chunk)) stream.pause();
+    // the body is read from here on: its first bytes can be there a tick before the head is told
+    stream.once('response', (headers, _flags, raw: readonly string[] | undefined) => {
+      if (this.#isOver) return;
+      handler.onHead(statusOf(headers), toHeaderList(raw ?? []));
+      stream.on('data', (chunk: Buffer) => {
+        if (!this.#isOver && !handler.onData(chunk)) stream.pause();
+      });
+      stream.once('end', () => {
+        const isWhole = stream.rstCode === undefined || stream.rstCode === constants.NGHTTP2_NO_ERROR;
+        if (!isWhole) return;
+        this.#hasEnded = true;
+        // the end can be told a tick before trailers are
+        if (this.#trailers) this.#end();
+        else setImmediate(() => this.#end());
+      });
     });
-    stream.once('end', () => {
-      const isWhole = stream.rstCode === undefined || stream.rstCode === constants.NGHTTP2_NO_ERROR;
-      if (this.#isOver || !isWhole) return;
-      this.#isOver = true;
-      handler.onEnd(trailers);
-    });
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#handler.onEnd(this.#trailers);
   }
 }
 
