@@ -97,6 +97,7 @@ test('a sysctl is that of the namespace and of no other', (t) => {
 test('an interface name with a dot is written with slashes', (t) => {
   using ns = new TestNamespace();
   ns.ip('link', 'add', 'eth0.1', 'type', 'veth', 'peer', 'name', 'eth0.2');
+  writeSysctl(ns.netns, 'net/ipv4/conf/eth0.2/forwarding', '0'); // new namespaces inherit the machine's
   writeSysctl(ns.netns, 'net/ipv4/conf/eth0.1/forwarding', '1');
   t.is(readSysctl(ns.netns, 'net/ipv4/conf/eth0.1/forwarding'), '1');
   t.is(readSysctl(ns.netns, 'net/ipv4/conf/eth0.2/forwarding'), '0');

@@ -1,7 +1,7 @@
 /**
  * What runs for every chunk of a connection, read from the source: it makes no function or object, logs nothing and
  * looks no label up. Chunks are seen in two places only, so that is all there is to read: where a connection is joined,
- * and where a tunnel is opened inside a tunnel.
+ * and where the bytes of a tunnel become a stream of our own.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,9 +12,9 @@ const FOLDER = import.meta.dirname;
 /** What may be called for a chunk, and the functions of the same file that are read as well. */
 const CALLS = new Set([
   ...['to.write', 'from.pause', 'from.resume', 'socket.cork', 'corked.push', 'setImmediate'],
-  ...['duplex.push', 'stream.pause'],
+  ...['this.push', 'stream.pause'],
 ]);
-const PLACES = ['hbone-dial.ts', 'pump.ts'];
+const PLACES = ['tunnel-duplex.ts', 'pump.ts'];
 const MAKES = new Set([
   ts.SyntaxKind.ArrowFunction,
   ts.SyntaxKind.FunctionExpression,
