@@ -3,6 +3,7 @@
  * together. Source: Istio ztunnel configuration; `PROXY_CONFIG` is merged over the mesh config file's defaultConfig.
  */
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import {
   asBoolean,
   asDurationMs,
@@ -40,6 +41,8 @@ export interface ZtunnelConfig {
   readonly mode: 'shared' | 'dedicated';
   /** Which engine moves the bytes. */
   readonly engine: EngineChoice;
+  /** Two pods of this node talk by HBONE, too. */
+  readonly alwaysEncrypt: boolean;
   /** Threads of the native engine. */
   readonly engineThreads: number;
   readonly proxyEnabled: boolean;
@@ -99,6 +102,8 @@ const DEFAULT_TOKEN = './var/run/secrets/tokens/istio-token';
 const DEFAULT_SOCKET = '/var/run/ztunnel/ztunnel.sock';
 const META_PREFIX = 'ISTIO_META_';
 const MIB = 1024 * 1024;
+/** More would only add sessions between two pods: each thread has its own. */
+const DEFAULT_ENGINE_THREADS = Math.min(availableParallelism(), 4);
 
 interface ProxyConfig {
   readonly discoveryAddress: string | undefined;
@@ -162,7 +167,8 @@ export function parseZtunnelConfig(env: Env, files: ConfigFiles): ZtunnelConfig 
     streamWindowBytes: read.optional('HTTP2_STREAM_WINDOW_SIZE', asPositiveInt, 4 * MIB),
     connectionWindowBytes: read.optional('HTTP2_CONNECTION_WINDOW_SIZE', asPositiveInt, 16 * MIB),
     engine: read.optional('CULVERT_ENGINE', asEngine, 'auto'),
-    engineThreads: read.optional('CULVERT_ENGINE_THREADS', asPositiveInt, 1),
+    alwaysEncrypt: read.optional('CULVERT_ALWAYS_ENCRYPT', asBoolean, false),
+    engineThreads: read.optional('CULVERT_ENGINE_THREADS', asPositiveInt, DEFAULT_ENGINE_THREADS),
     frameSizeBytes: read.optional('HTTP2_FRAME_SIZE', asPositiveInt, MIB),
     drainMs: read.optional('CONNECTION_TERMINATION_DEADLINE', asDurationMs, drainFromGrace(read)),
     preferredServiceNamespace: text('PREFERED_SERVICE_NAMESPACE'),

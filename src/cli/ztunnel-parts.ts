@@ -114,6 +114,7 @@ export async function startTunnel({
         preserveSource: config.preserveSource,
         responseBaggage: config.responseBaggage,
         localhostAppTunnel: config.localhostAppTunnel,
+        joinOnNode: !config.alwaysEncrypt,
         policyInfoLog: config.policyInfoLog,
       },
       listeners: {

@@ -8,20 +8,21 @@ import { checkClient, checkRevocation, checkServer, type RevocationCheck } from 
 import type { IpPort } from '../model/address.ts';
 import { PeerRevokedError } from '../pki/index.ts';
 import { readHeaders } from './connect-headers.ts';
-import { REVOKED } from './failure.ts';
+import { REVOKED, toFailure } from './failure.ts';
 import type { PeerWatch } from './peer-watch.ts';
 import type {
   ConnectionId,
   EngineHandlers,
   ForwardLocal,
   HboneStream,
+  ListenerKind,
   PlainConnection,
   ResponseFlag,
   TlsCredentials,
 } from './port.ts';
 
 export interface LocalPeersDeps {
-  readonly handlers: Pick<EngineHandlers, 'credentials' | 'serverIdentity' | 'peerRevoked'>;
+  readonly handlers: Pick<EngineHandlers, 'credentials' | 'serverIdentity' | 'peerRevoked' | 'handshakeFailed'>;
   readonly peers: PeerWatch;
 }
 
@@ -36,28 +37,34 @@ export class LocalPeers {
     this.#deps = deps;
   }
 
-  /** Rejects as the dial of a session would: ERR_IDENTITY, ERR_PEER_IDENTITY, PeerRevokedError. */
-  async verify({ session, to }: ForwardLocal, signal: AbortSignal): Promise<readonly RevocationCheck[]> {
-    const { handlers, peers } = this.#deps;
+  /**
+   * Rejects as the dial of a session would: ERR_IDENTITY, ERR_PEER_IDENTITY, PeerRevokedError. What the server's side
+   * refuses is told as a failed handshake there, too.
+   * @param source of the client's connection
+   */
+  async verify(
+    { session, to }: ForwardLocal,
+    { source, signal }: { readonly source: IpPort; readonly signal: AbortSignal },
+  ): Promise<readonly RevocationCheck[]> {
+    const { handlers } = this.#deps;
     const [client, server] = await Promise.all([
       this.#credentials(() => handlers.credentials(session.identity, signal)),
       this.#credentials(async () => handlers.credentials(await handlers.serverIdentity(to, signal), signal)),
     ]);
     const [clientChain, serverChain] = [chainOf(client), chainOf(server)];
-    checkServer(serverChain[0] ?? new Uint8Array(), session.expectedIdentities);
-    checkClient(clientChain[0] ?? new Uint8Array(), server.identity.trustDomain);
     const atMs = Date.now();
-    const checks: readonly RevocationCheck[] = [
-      { chain: serverChain, rootsPem: client.rootsPem, peerIs: 'server', atMs },
-      { chain: clientChain, rootsPem: server.rootsPem, peerIs: 'client', atMs },
-    ];
+    const ofServer = { chain: serverChain, rootsPem: client.rootsPem, peerIs: 'server', atMs } as const;
+    const ofClient = { chain: clientChain, rootsPem: server.rootsPem, peerIs: 'client', atMs } as const;
+    checkServer(serverChain[0] ?? new Uint8Array(), session.expectedIdentities);
+    this.#checkRevocation(ofServer, 'outbound');
     try {
-      for (const check of checks) checkRevocation(check, peers.revocations());
+      checkClient(clientChain[0] ?? new Uint8Array(), server.identity.trustDomain);
+      this.#checkRevocation(ofClient, 'inbound-hbone');
     } catch (error) {
-      if (error instanceof PeerRevokedError) handlers.peerRevoked?.('outbound');
+      handlers.handshakeFailed({ owner: to, kind: 'inbound-hbone', source, ...toFailure(error) });
       throw error;
     }
-    return checks;
+    return [ofServer, ofClient];
   }
 
   /** Cuts both ends when one of them is revoked, until the returned function is called. */
@@ -75,6 +82,16 @@ export class LocalPeers {
     return () => {
       for (const listener of onClose) listener();
     };
+  }
+
+  #checkRevocation(check: RevocationCheck, by: ListenerKind): void {
+    const { handlers, peers } = this.#deps;
+    try {
+      checkRevocation(check, peers.revocations());
+    } catch (error) {
+      if (error instanceof PeerRevokedError) handlers.peerRevoked?.(by);
+      throw error;
+    }
   }
 
   async #credentials(get: () => Promise<TlsCredentials>): Promise<TlsCredentials> {

@@ -38,7 +38,8 @@ export interface ConnectionRecord {
   /** `:authority` of the CONNECT. */
   readonly hboneAddress: string | undefined;
   readonly service: ServiceLabel | undefined;
-  readonly protocol: 'TCP' | 'HBONE' | 'DOUBLEHBONE';
+  /** LOCAL: as HBONE, and joined on this node without encryption. */
+  readonly protocol: 'TCP' | 'HBONE' | 'DOUBLEHBONE' | 'LOCAL';
   /** For the config dump. */
   readonly originalDestination: string | undefined;
   readonly actualDestination: string;

@@ -30,6 +30,8 @@ export interface DeciderConfig {
   readonly responseBaggage: boolean;
   /** Application tunnels with PROXY protocol are reached on loopback. */
   readonly localhostAppTunnel: boolean;
+  /** Join two pods of this node without TLS once identity and policy were decided. False: always encrypt. */
+  readonly joinOnNode: boolean;
   /** Write what policy decided at level info instead of debug. */
   readonly policyInfoLog: boolean;
 }
@@ -42,6 +44,8 @@ export interface DeciderDeps {
   readonly config: DeciderConfig;
   /** One address of a workload that is known by host name only. Rejects with ERR_NOT_FOUND. */
   readonly resolveHostname: (target: Workload, family: 4 | 6, source: Workload) => Promise<string>;
+  /** Owner of the listeners of a pod that this tunnel serves. */
+  readonly findOwnerOf: (workload: Workload) => string | undefined;
   readonly random: Random;
   readonly log: Logger;
 }

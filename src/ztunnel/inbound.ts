@@ -102,7 +102,7 @@ function inboundRecord(
     destination: side(stream.localAddress, { workload: owner.workload, identity: owner.identity }),
     hboneAddress: stream.authority,
     service: serviceLabel(service),
-    protocol: 'HBONE',
+    protocol: stream.encrypted ? 'HBONE' : 'LOCAL',
     originalDestination: forwardedHost,
     actualDestination: formatIpPort(plan.upstream),
   };

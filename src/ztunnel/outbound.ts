@@ -3,6 +3,7 @@ import { errorMessage, type MeshError } from '../core/errors.ts';
 import {
   type ForwardDoubleHbone,
   type ForwardHbone,
+  type ForwardLocal,
   type ForwardPlain,
   type HboneConnect,
   type HboneSessionKey,
@@ -15,6 +16,7 @@ import { outcomesOf } from '../model/choices.ts';
 import { parseIdentity } from '../model/identity.ts';
 import { formatIpPort } from '../model/ip.ts';
 import type { MeshView } from '../model/mesh-view.ts';
+import { INBOUND_HBONE_PORT } from '../model/ports.ts';
 import type { ConnectionRecord } from './connection-record.ts';
 import type { CompleteRecord } from './connection-table.ts';
 import { type Decided, type DeciderDeps, type Owner, serviceLabel, side } from './decider.ts';
@@ -66,7 +68,13 @@ export async function decideOutbound(
   }
   const to = { ip, port: plan.hop.port };
   if (plan.kind === 'tcp') return acceptPlain({ connection, owner, to, plan });
-  return acceptTunnel({ connection, owner, to, plan, network: config.network });
+  return acceptTunnel({ connection, owner, to, plan, network: config.network, localOwner: findLocalOwner(deps, plan) });
+}
+
+/** The owner of a pod that this tunnel serves, when it may be joined instead of being tunnelled to. */
+function findLocalOwner({ config, findOwnerOf }: DeciderDeps, plan: TunnelPlan): string | undefined {
+  if (!config.joinOnNode || plan.kind !== 'hbone' || plan.hop.port !== INBOUND_HBONE_PORT) return undefined;
+  return findOwnerOf(plan.hop.workload);
 }
 
 /** More endpoints than this are balanced over by asking for each connection. */
@@ -83,7 +91,7 @@ export function outboundCandidates(
   const outcomes = outcomesOf((random) => planOutbound(deps.view, query, random), CANDIDATES_MAX);
   const candidates: OutboundCandidate[] = [];
   for (const { weight, value: plan } of outcomes ?? []) {
-    const answer = answerOf({ connection, owner, plan, network: deps.config.network });
+    const answer = answerOf(deps, { connection, owner, plan });
     if (!answer) return undefined;
     candidates.push({ weight, ...answer });
   }
@@ -97,23 +105,22 @@ export interface OutboundCandidate {
   readonly record: ConnectionRecord;
 }
 
-function answerOf({
-  connection,
-  owner,
-  plan,
-  network,
-}: {
-  readonly connection: PlainConnection;
-  readonly owner: Owner;
-  readonly plan: OutboundPlan;
-  readonly network: string;
-}): Omit<OutboundCandidate, 'weight'> | undefined {
+function answerOf(
+  deps: DeciderDeps,
+  {
+    connection,
+    owner,
+    plan,
+  }: { readonly connection: PlainConnection; readonly owner: Owner; readonly plan: OutboundPlan },
+): Omit<OutboundCandidate, 'weight'> | undefined {
+  const { network } = deps.config;
   if (plan.kind === 'refuse' || plan.kind === 'double-hbone') return undefined;
+  if (plan.kind === 'hbone' && findLocalOwner(deps, plan) !== undefined) return undefined;
   const to = plan.kind === 'passthrough' ? plan.to : knownAddress(plan.hop);
   if (!to) return undefined;
   const accepted =
     plan.kind === 'hbone'
-      ? acceptTunnel({ connection, owner, to, plan, network })
+      ? acceptTunnel({ connection, owner, to, plan, network, localOwner: undefined })
       : acceptPlain({ connection, owner, to, plan: plan.kind === 'tcp' ? plan : undefined });
   if (accepted.kind !== 'accepted') return undefined;
   const { decision, start } = accepted;
@@ -174,6 +181,7 @@ interface TunnelRequest {
   readonly plan: TunnelPlan;
   /** The tunnel's own network, announced to the far side of a gateway. */
   readonly network: string;
+  readonly localOwner: string | undefined;
 }
 
 function acceptTunnel(request: TunnelRequest): Decided<OutboundDecision> {
@@ -199,10 +207,14 @@ function acceptTunnel(request: TunnelRequest): Decided<OutboundDecision> {
     destination: side(to, { workload: plan.hop.workload, identity: plan.hop.workload }),
     hboneAddress: text,
     service: serviceLabel(plan.service),
-    protocol: plan.kind === 'hbone' ? 'HBONE' : 'DOUBLEHBONE',
+    protocol: plan.kind !== 'hbone' ? 'DOUBLEHBONE' : request.localOwner === undefined ? 'HBONE' : 'LOCAL',
     originalDestination: formatIpPort(connection.originalDestination),
     actualDestination: formatIpPort(to),
   };
+  if (request.localOwner !== undefined) {
+    const decision: ForwardLocal = { action: 'local', to: request.localOwner, session, connect };
+    return { kind: 'accepted', decision, start: { record } };
+  }
   if (plan.kind === 'hbone')
     return { kind: 'accepted', decision: { action: 'hbone', session, connect }, start: { record } };
   const decision: ForwardDoubleHbone = {

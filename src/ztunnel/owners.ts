@@ -24,6 +24,8 @@ interface Entry {
 export class Owners {
   readonly #workloads: LocalWorkloads;
   readonly #entries = new Map<string, Entry>();
+  /** By pod. */
+  readonly #owners = new Map<string, string>();
 
   constructor(workloads: LocalWorkloads) {
     this.#workloads = workloads;
@@ -31,9 +33,12 @@ export class Owners {
 
   add(owner: string, info: PodInfo, identity?: Identity): void {
     this.#entries.set(owner, { info, identity });
+    if (!identity) this.#owners.set(podKey(info), owner);
   }
 
   delete(owner: string): void {
+    const entry = this.#entries.get(owner);
+    if (entry && this.#owners.get(podKey(entry.info)) === owner) this.#owners.delete(podKey(entry.info));
     this.#entries.delete(owner);
   }
 
@@ -47,6 +52,13 @@ export class Owners {
     const entry = this.#entries.get(owner);
     const workload = entry && this.#workloads.findLocalWorkload(entry.info);
     return workload && toOwner(entry, workload);
+  }
+
+  /** Whose listeners serve this very workload, which is one of a pod of this node. */
+  findOwnerOf(workload: Workload): string | undefined {
+    const owner = this.#owners.get(podKey(workload));
+    const served = owner === undefined ? undefined : this.find(owner);
+    return served && !served.isSelf && served.workload.uid === workload.uid ? owner : undefined;
   }
 
   /** Only what is needed to present a certificate: the tunnel's own does not wait for the control plane. */
@@ -71,4 +83,8 @@ function toOwner({ info, identity }: Entry, workload: Workload): Owner {
     },
     isSelf: identity !== undefined,
   };
+}
+
+function podKey({ namespace, name, serviceAccount }: PodInfo): string {
+  return `${namespace}/${name}/${serviceAccount}`;
 }

@@ -98,6 +98,7 @@ export class Tunnel {
         config: config.decider,
         resolveHostname: (target, family, source) => resolver.resolve(target, family, source),
         owners: this.#owners,
+        findOwnerOf: (workload) => this.#owners.findOwnerOf(workload),
         table: this.#table,
         telemetry,
         settlePolicies: (workload, signal) => policyWait.settle(workload, signal),

@@ -6,6 +6,7 @@ import { registerByteCases } from './byte-cases.ts';
 import { registerDecisionCases } from './decision-cases.ts';
 import { registerEndingCases } from './ending-cases.ts';
 import { registerHostilePeers } from './hostile-peers.ts';
+import { registerLocalCases } from './local-cases.ts';
 import { registerReuseCases } from './reuse-cases.ts';
 import { registerRevocation } from './revocation.ts';
 import type { EngineFactory } from './rig.ts';
@@ -21,4 +22,5 @@ export function registerEngineSuite(create: EngineFactory): void {
   registerHostilePeers(create);
   registerRevocation(create);
   registerReuseCases(create);
+  registerLocalCases(create);
 }

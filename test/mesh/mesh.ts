@@ -38,6 +38,8 @@ export interface PodOptions {
 }
 
 export interface MeshOptions {
+  /** Two pods of one node talk by HBONE, too. */
+  readonly alwaysEncrypt?: boolean;
   readonly drainMs?: number;
   readonly nameservers?: readonly string[];
   /** Networks of the nodes; '' where absent. */
@@ -154,6 +156,7 @@ export class Mesh implements AsyncDisposable {
           preserveSource: true,
           responseBaggage: true,
           localhostAppTunnel: true,
+          joinOnNode: !this.#options.alwaysEncrypt,
           policyInfoLog: false,
         },
         listeners: { ipv6: true, mark: TUNNEL_MARK, reusePort: true, transparent: true, dnsPort: 15_053 },

@@ -17,10 +17,16 @@ const asEndpoint = { services: memberOf({ [KEY]: { 80: 8080 } }) };
 const carries = test.macro(
   async (
     t,
-    options: { readonly to: 'vip' | 'vip6' | 'pod' | 'pod6'; readonly sameNode?: boolean; readonly meshed?: boolean },
+    options: {
+      readonly to: 'vip' | 'vip6' | 'pod' | 'pod6';
+      readonly sameNode?: boolean;
+      readonly alwaysEncrypt?: boolean;
+      readonly meshed?: boolean;
+    },
   ) => {
-    const { to, sameNode = false, meshed = true } = options;
-    await using mesh = await Mesh.start();
+    const { to, sameNode = false, alwaysEncrypt = false, meshed = true } = options;
+    const joined = sameNode && !alwaysEncrypt;
+    await using mesh = await Mesh.start({ alwaysEncrypt });
     mesh.update(serverService);
     const client = await mesh.pod('client', { meshed });
     const server = await mesh.pod('server', { node: sameNode ? 'a' : 'b', meshed, fields: asEndpoint });
@@ -33,9 +39,9 @@ const carries = test.macro(
     ];
     t.is((await call(client.netns, address, marker)).toString(), marker);
     t.deepEqual(echo.peers, [isV6 ? client.ip6 : client.ip4]);
-    await eventually('packets are written', () => wire.showsPort(meshed ? 15_008 : 8080));
+    if (!joined) await eventually('packets are written', () => wire.showsPort(meshed ? 15_008 : 8080));
     t.is(wire.shows(marker), !meshed);
-    t.is(wire.showsPort(15_008), meshed);
+    t.is(wire.showsPort(15_008), meshed && !joined);
     t.is(wire.showsPort(8080), !meshed);
     if (!meshed) return;
     const source = await eventually(
@@ -52,8 +58,11 @@ const carries = test.macro(
       t.true(line.includes('dst.identity="spiffe://cluster.local/ns/default/sa/server"'));
       t.true(line.includes(':15008 dst.hbone_addr='));
       t.true(line.includes(`bytes_sent=${marker.length} bytes_recv=${marker.length}`), line);
+      t.is(line.includes(' security=none'), joined, 'what is not encrypted is not called so');
     }
     const metrics = await mesh.metrics('a');
+    t.is(metrics.includes('connection_security_policy="none"'), joined);
+    t.is(metrics.includes('connection_security_policy="mutual_tls"'), !joined);
     const series = (name: string): number =>
       Number(new RegExp(`^${name}\\{reporter="source".*response_flags="-".*\\} (\\d+)$`, 'm').exec(metrics)?.[1]);
     t.is(series('istio_tcp_connections_opened_total'), 1);
@@ -66,7 +75,8 @@ test('a service is reached over HBONE, with the address of the client', carries,
 test('over IPv6', carries, { to: 'vip6' });
 test('a pod is reached over HBONE', carries, { to: 'pod' });
 test('a pod is reached over HBONE and IPv6', carries, { to: 'pod6' });
-test('on one node as well', carries, { to: 'vip', sameNode: true });
+test('on one node it is joined there, and said not to be encrypted', carries, { to: 'vip', sameNode: true });
+test('on one node as well when all is to be encrypted', carries, { to: 'vip', sameNode: true, alwaysEncrypt: true });
 test('control: without the mesh everything is in clear', carries, { to: 'pod', meshed: false });
 
 test('megabytes arrive exact both ways', async (t) => {

@@ -39,7 +39,7 @@ export class LocalJoins {
     const { id: clientId, thread } = accepted;
     const scope = findScope(decision.to);
     if (!scope) throw new MeshError('ERR_DIAL', 'the pod at the other end is gone');
-    const checks = await localPeers.verify(decision, connection.signal);
+    const checks = await localPeers.verify(decision, { source: accepted.remote, signal: connection.signal });
     const id = threads.nextId();
     const cut = (): void => threads.cut(thread, clientId);
     const inbound = new NativeConnection({ id, owner: decision.to, cut }, handlers);

@@ -36,7 +36,7 @@ export async function joinLocally(
   const { connection } = joined;
   const scope = findScope(decision.to);
   if (!scope) throw new MeshError('ERR_DIAL', 'the pod at the other end is gone');
-  const checks = await localPeers.verify(decision, connection.signal);
+  const checks = await localPeers.verify(decision, { source: joined.facts.source, signal: connection.signal });
   const inbound = new Connection(nextId(), decision.to, handlers);
   const unwatch = localPeers.watch(checks, [inbound, connection]);
   let error: Error | undefined;

@@ -55,7 +55,8 @@ export class AccessLog {
   }
 }
 
-function recordFields({ source, destination, hboneAddress, service, direction }: ConnectionRecord): LogFields {
+function recordFields(record: ConnectionRecord): LogFields {
+  const { source, destination, hboneAddress, service, direction, protocol } = record;
   return {
     'src.addr': bare(source.address),
     'src.workload': workloadName(source),
@@ -70,6 +71,8 @@ function recordFields({ source, destination, hboneAddress, service, direction }:
     'dst.identity': destination.identity && identityUri(destination.identity),
     'dst.cluster': destination.workload?.clusterId ?? destination.described?.clusterId,
     direction,
+    // only where it might be taken for mutual TLS
+    security: protocol === 'LOCAL' ? new BareText('none') : undefined,
   };
 }
 

@@ -68,7 +68,7 @@ export function trafficLabels(record: ConnectionRecord, flag: ResponseFlag): Tra
     destination_cluster: to.cluster,
     request_protocol: 'tcp',
     response_flags: flag,
-    connection_security_policy: source.identity ? 'mutual_tls' : UNKNOWN,
+    connection_security_policy: securityPolicy(record),
   };
   if (!source.workload && !destination.workload) return labels;
   return {
@@ -78,6 +78,12 @@ export function trafficLabels(record: ConnectionRecord, flag: ResponseFlag): Tra
     destination_region: to.region,
     destination_zone: to.zone,
   };
+}
+
+/** `none`: identities were verified, and the bytes never left the node; they were not encrypted. */
+function securityPolicy({ protocol, source }: ConnectionRecord): string {
+  if (protocol === 'LOCAL') return 'none';
+  return source.identity ? 'mutual_tls' : UNKNOWN;
 }
 
 interface SideLabels {
