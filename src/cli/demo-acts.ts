@@ -122,7 +122,6 @@ async function bytesOf(stage: Stage, app: string, reporter: 'source' | 'destinat
     reporter,
     source_canonical_service: 'ratings',
     destination_canonical_service: 'details',
-    connection_security_policy: 'mutual_tls',
   };
   return {
     sent: sumMetric(text, 'istio_tcp_sent_bytes_total', labels),
