@@ -15,6 +15,7 @@ import type { HeaderList } from './http/header-list.ts';
 import { hasHopByHop, removeHopByHop } from './http/hop-by-hop.ts';
 import { joinStreams } from './http/join-streams.ts';
 import { CLUSTER_NOT_FOUND, NO_HEALTHY_UPSTREAM, REQUEST_TIMEOUT, type Reply, upstreamFailed } from './http/reply.ts';
+import type { EndpointAdmission } from './policy/endpoint-admission.ts';
 import type { ClusterRuntime, EndpointSet } from './upstream/cluster-runtime.ts';
 import type { EndpointRuntime, UpstreamProtocol } from './upstream/endpoint-runtime.ts';
 import type { RawCallHandler } from './upstream/http1-raw-call.ts';
@@ -30,6 +31,8 @@ const ENDING_MS = 10_000;
 
 export interface RouterDeps {
   readonly findCluster: (key: string) => ClusterRuntime | undefined;
+  /** Policies that select the chosen endpoint. */
+  readonly admission: EndpointAdmission;
   readonly clock: Clock;
   readonly random: () => number;
 }
@@ -204,7 +207,7 @@ class Forwarding implements RawCallHandler {
   }
 
   #try(): void {
-    const { cluster, backend, route } = this.#destination;
+    const { cluster, backend } = this.#destination;
     // looked up for every try: the endpoints may have changed since the last
     const set = cluster.find(backend.port, backend.subset) ?? this.#destination.set;
     const avoid = this.#retry.avoidPreviousHosts ? this.#tried : undefined;
@@ -218,6 +221,30 @@ class Forwarding implements RawCallHandler {
       this.#reply(NO_HEALTHY_UPSTREAM);
       return;
     }
+    const admitted = this.#deps.admission.request(this.#exchange, endpoint, port);
+    if (admitted === undefined) this.#send(set, endpoint, port);
+    else if (!(admitted instanceof Promise)) this.#deny(endpoint, admitted);
+    else {
+      admitted.then(
+        (reply) => {
+          if (this.#over) return;
+          if (reply) this.#deny(endpoint, reply);
+          else this.#send(set, endpoint, port);
+        },
+        (error: unknown) => this.#over || this.#reply(upstreamFailed('remote_connection_failure', String(error))),
+      );
+    }
+  }
+
+  /** The endpoint's own policies refuse; another endpoint is not tried. */
+  #deny(endpoint: EndpointRuntime, reply: Reply): void {
+    this.#exchange.endpoint = endpoint;
+    this.#release();
+    this.#sink.reply(reply);
+  }
+
+  #send(set: EndpointSet, endpoint: EndpointRuntime, port: number): void {
+    const { route } = this.#destination;
     const exchange = this.#exchange;
     exchange.attempts += 1;
     exchange.endpoint = endpoint;

@@ -11,14 +11,19 @@ import type { Engine, EngineHandlers, EngineListener, TlsCredentials } from '../
 import type { Identity } from '../model/identity.ts';
 import { INBOUND_HBONE_PORT } from '../model/ports.ts';
 import { HttpService } from './http-service.ts';
+import { fetchText } from './jwt/fetch-text.ts';
+import { KeyStore } from './jwt/key-store.ts';
 import type { TunnelContext } from './listener/tunnel-context.ts';
 import { TunnelServer } from './listener/tunnel-server.ts';
+import { PolicyAdmission } from './policy/endpoint-admission.ts';
+import { ServiceAuthorizer } from './policy/external-authorizer.ts';
 import type { RouterDeps } from './router.ts';
 import type { CompiledPort } from './state/compiled-service.ts';
 import { WaypointState } from './state/waypoint-state.ts';
 import { RequestMetrics } from './telemetry/request-metrics.ts';
 import { WaypointTelemetry } from './telemetry/waypoint-telemetry.ts';
 import { UPSTREAM_OWNER, UpstreamDialer } from './upstream/dialer.ts';
+import { serviceCaller } from './upstream/service-caller.ts';
 import { WaypointHandlers } from './waypoint-handlers.ts';
 
 export interface WaypointOptions {
@@ -74,13 +79,31 @@ export class Waypoint implements AsyncDisposable {
     });
     this.#engine = deps.makeEngine(handlers);
     const dialer = new UpstreamDialer({ engine: this.#engine, identity, resolve: resolveHost });
-    const filters = { identity, clock, random, log: log.child('filter') };
-    this.state = new WaypointState({ dialer, filters, clock, random, log: log.child('state') });
+    const findCluster = (key: string) => this.state.clusterRuntime(key);
+    const policyLog = log.child('policy');
+    const authorizer = new ServiceAuthorizer({ call: serviceCaller(findCluster), identity, log: policyLog });
+    const notes = new Counter({
+      name: 'culvert_waypoint_policy_notes_total',
+      help: 'What AUDIT and dry-run policies said, without effect (unstable).',
+      labelNames: ['policy', 'action', 'matched'],
+      registers: [registry],
+    });
+    const guard = {
+      authorizer,
+      onNote: (policy: string, action: string, matched: boolean) =>
+        notes.inc({ policy, action, matched: String(matched) }),
+      log: policyLog,
+    };
+    const keys = new KeyStore({ clock, fetch: fetchText });
+    const filters = { identity, clock, random, log: log.child('filter'), guard, keys };
+    const onPolicies = () => admission.forget();
+    this.state = new WaypointState({ dialer, filters, clock, random, log: log.child('state'), onPolicies });
+    const admission = new PolicyAdmission(this.state, guard);
     const state = () => this.state;
     const findPort = (context: TunnelContext): CompiledPort | undefined => this.#findPort(context);
     const isLeaving = ({ target }: TunnelContext): boolean =>
       target.kind === 'SERVICE' && this.state.isLeaving(target.key);
-    const router: RouterDeps = { findCluster: (key) => this.state.clusterRuntime(key), clock, random };
+    const router: RouterDeps = { findCluster, admission, clock, random };
     const metrics = new RequestMetrics(registry);
     const telemetry = new WaypointTelemetry({ metrics, clock, writeAccessLog: deps.writeAccessLog });
     const http = new HttpService({ ...router, log: log.child('http'), findPort, isLeaving, telemetry });

@@ -10,6 +10,8 @@ import type { Identity } from '../../model/identity.ts';
 import type { BoundPort, BoundService, GatewayConfig } from '../../model/l7/index.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Reply } from '../http/reply.ts';
+import type { KeyStore } from '../jwt/key-store.ts';
+import type { GuardDeps } from '../policy/guard.ts';
 import type { ConfigView } from '../state/config-view.ts';
 
 export interface Filter {
@@ -38,6 +40,10 @@ export interface FilterDeps {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+  /** What policies are asked and told with; providers are the gateway's. */
+  readonly guard: Omit<GuardDeps, 'providers'>;
+  /** Keys that tokens are verified with. */
+  readonly keys: KeyStore;
 }
 
 export interface FilterFactory {

@@ -6,6 +6,7 @@ import type { L4Route, WeightedBackend } from '../../model/l7/index.ts';
 import { toBackend } from '../../model/l7/index.ts';
 import { joinStreams } from '../http/join-streams.ts';
 import { hostFit } from '../match/route-table.ts';
+import type { PolicyRequest } from '../policy/policy-request.ts';
 import { pickBackend, type RouterDeps } from '../router.ts';
 import type { CompiledPort } from '../state/compiled-service.ts';
 import type { TunnelContext } from './tunnel-context.ts';
@@ -41,6 +42,22 @@ export async function proxyTcp(stream: Duplex, request: TcpRequest, deps: Router
   const endpoint = cluster.pick(set);
   const port = endpoint?.targetPort(backend.port);
   if (!endpoint || port === undefined) return refuse('UH', 'no_healthy_upstream');
+  const { client } = request.context;
+  const asked = (destinationIp: string, destinationPort: number): PolicyRequest => ({
+    client,
+    destinationIp,
+    destinationPort,
+    serverName: request.serverName ?? '',
+    http: undefined,
+  });
+  const ofService = asked(client.destinationIp, client.destinationPort);
+  const guarded = request.port.policies;
+  const isDenied =
+    guarded !== undefined && (guarded.customFor(ofService).length > 0 || !guarded.decide(ofService).allowed);
+  const ofEndpoint = asked(endpoint.endpoint.addresses[0] ?? '', port);
+  if (isDenied || !deps.admission.connection(ofEndpoint, endpoint.endpoint.policies)) {
+    return refuse('', 'rbac_access_denied_matched_policy');
+  }
   const abort = new AbortController();
   const onGone = (): void => abort.abort();
   stream.once('close', onGone);

@@ -3,6 +3,7 @@ import type { BoundPort, BoundService, GatewayConfig } from '../../model/l7/inde
 import type { Filter, FilterContext, FilterDeps } from '../filters/filter.ts';
 import { FILTERS } from '../filters/index.ts';
 import { RouteTable } from '../match/route-table.ts';
+import { PolicySet } from '../policy/policy-set.ts';
 import type { ConfigView } from './config-view.ts';
 
 export interface CompiledPort {
@@ -12,6 +13,8 @@ export interface CompiledPort {
   readonly routes: RouteTable;
   /** In the order in which a request meets them. */
   readonly filters: readonly Filter[];
+  /** Of connections whose bytes are not looked into. */
+  readonly policies: PolicySet | undefined;
 }
 
 export class CompiledService {
@@ -29,11 +32,16 @@ export class CompiledService {
     const { gateway, service } = parts;
     this.key = `${service.namespace}/${service.hostname}`;
     this.service = service;
+    const policies = PolicySet.of(
+      [...gateway.policies, ...service.policies],
+      (key) => parts.config.findAuthorization(key),
+      parts.deps.log,
+    );
     this.#ports = new Map(
       service.ports.map((port) => {
         const context: FilterContext = { ...parts, port };
         const filters = FILTERS.flatMap((factory) => factory.compile(context) ?? []);
-        return [port.port, { port, gateway, service, routes: new RouteTable(port.virtualHosts), filters }];
+        return [port.port, { port, gateway, service, routes: new RouteTable(port.virtualHosts), filters, policies }];
       }),
     );
   }

@@ -54,6 +54,8 @@ export interface WaypointStateDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** Policies or settings have changed. */
+  readonly onPolicies: () => void;
 }
 
 export class WaypointState implements ConfigView {
@@ -146,6 +148,7 @@ export class WaypointState implements ConfigView {
     for (const key of services) this.#compileService(key);
     this.#dirtyClusters = new Set();
     this.#dirtyServices = new Set();
+    if (this.#allDirty) this.#deps.onPolicies();
     this.#allDirty = false;
     this.#addresses = new ServiceAddresses([...this.#services.values()].map(({ service }) => service));
     for (const wake of this.#waiters) wake();
