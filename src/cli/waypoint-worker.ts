@@ -4,7 +4,7 @@ import type { MetricsRegistry } from '../core/metrics.ts';
 import { systemClock } from '../core/system-clock.ts';
 import { type EngineOptions, TypescriptEngine } from '../engine/index.ts';
 import { CertificateCache, SigningClient } from '../pki/index.ts';
-import { Waypoint } from '../waypoint/index.ts';
+import { type TokenTaker, Waypoint } from '../waypoint/index.ts';
 import { DiscoveryClient, waypointNodeId } from '../xds/index.ts';
 import type { WaypointConfig } from './waypoint-config.ts';
 
@@ -24,6 +24,7 @@ export interface WorkerDeps {
   readonly log: Logger;
   readonly registry: MetricsRegistry;
   readonly writeAccessLog: (line: string) => void;
+  readonly buckets: TokenTaker;
 }
 
 export interface Worker extends AsyncDisposable {
@@ -36,7 +37,7 @@ export interface Worker extends AsyncDisposable {
 
 export async function startWorker(config: WaypointConfig, deps: WorkerDeps): Promise<Worker> {
   const { identity, controlPlane } = config;
-  const { log, registry, writeAccessLog } = deps;
+  const { log, registry, writeAccessLog, buckets } = deps;
   const stop = new AbortController();
   await using stack = new AsyncDisposableStack();
   const source = stack.use(
@@ -62,6 +63,7 @@ export async function startWorker(config: WaypointConfig, deps: WorkerDeps): Pro
         random: Math.random,
         log,
         writeAccessLog,
+        buckets,
       },
     ),
   );

@@ -7,12 +7,17 @@ import { extname, join } from 'node:path';
 import { AggregatorRegistry, type MetricObject } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import type { TokenBucket } from '../model/l7/index.ts';
+import { type Taken, TokenBuckets } from '../waypoint/index.ts';
 
 /** Between the processes. */
-export type ToWorker = { readonly kind: 'metrics'; readonly id: number };
+export type ToWorker =
+  | { readonly kind: 'metrics'; readonly id: number }
+  | { readonly kind: 'taken'; readonly id: number; readonly taken: Taken };
 export type FromWorker =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'metrics'; readonly id: number; readonly metrics: readonly MetricObject[] };
+  | { readonly kind: 'metrics'; readonly id: number; readonly metrics: readonly MetricObject[] }
+  | { readonly kind: 'take'; readonly id: number; readonly key: string; readonly bucket: TokenBucket };
 
 const MAIN = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
 const RESTART_MS = 500;
@@ -29,6 +34,7 @@ export class WorkerPool {
   readonly #clock: Clock;
   readonly #workers = new Map<number, WorkerProcess>();
   readonly #waiting = new Map<number, (metrics: readonly MetricObject[]) => void>();
+  readonly #buckets: TokenBuckets;
   #ending = false;
   #lastId = 0;
 
@@ -36,6 +42,7 @@ export class WorkerPool {
     this.#count = count;
     this.#log = log;
     this.#clock = clock;
+    this.#buckets = new TokenBuckets(() => clock.monotonicMs());
     for (let index = 0; index < count; index++) this.#start(index);
   }
 
@@ -72,6 +79,7 @@ export class WorkerPool {
     this.#workers.set(index, worker);
     child.on('message', (message: FromWorker) => {
       if (message.kind === 'ready') worker.isReady = true;
+      else if (message.kind === 'take') this.#take(child, message);
       else this.#waiting.get(message.id)?.(message.metrics);
     });
     child.once('error', (error) => this.#log.error('worker not started', { index, error: error.message }));
@@ -81,6 +89,12 @@ export class WorkerPool {
       this.#log.warn('worker ended, starting it again', { index, code });
       void this.#clock.sleep(RESTART_MS).then(() => this.#ending || this.#start(index));
     });
+  }
+
+  /** The tokens of local rate limits are here, so that all workers share them. */
+  #take(child: ChildProcess, { id, key, bucket }: FromWorker & { readonly kind: 'take' }): void {
+    const taken = this.#buckets.take(key, bucket);
+    if (child.connected) child.send({ kind: 'taken', id, taken } satisfies ToWorker, () => undefined);
   }
 
   #ask({ child }: WorkerProcess): Promise<readonly MetricObject[]> {

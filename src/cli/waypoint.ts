@@ -7,6 +7,8 @@ import { fileSink, LogWriter } from '../core/log-writer.ts';
 import { metricsContentType, newMetricsRegistry } from '../core/metrics.ts';
 import { serveMetrics } from '../core/metrics-server.ts';
 import { systemClock } from '../core/system-clock.ts';
+import { TokenBuckets } from '../waypoint/index.ts';
+import { ParentBuckets } from './parent-buckets.ts';
 import { parseWaypointConfig, type WaypointConfig } from './waypoint-config.ts';
 import { startWorker, type Worker } from './waypoint-worker.ts';
 import { type FromWorker, type ToWorker, WorkerPool } from './waypoint-workers.ts';
@@ -24,8 +26,11 @@ export async function runWaypoint(env: Env, signal: AbortSignal): Promise<number
 export async function runWaypointWorker(env: Env, signal: AbortSignal): Promise<number> {
   return await run(env, signal, async (config, logs) => {
     const registry = newMetricsRegistry();
-    await using worker = await startWorker(config, { ...outputs(logs), registry });
+    const buckets = new ParentBuckets(tell);
+    await using worker = await startWorker(config, { ...outputs(logs), registry, buckets });
     process.on('message', (message: ToWorker) => {
+      buckets.onMessage(message);
+      if (message.kind !== 'metrics') return;
       void registry.getMetricsAsJSON().then((metrics) => tell({ kind: 'metrics', id: message.id, metrics }));
     });
     process.once('disconnect', () => process.exit(1)); // without its parent nobody would end it
@@ -75,7 +80,8 @@ async function runAlone(config: WaypointConfig, logs: LogWriter, signal: AbortSi
   const registry = newMetricsRegistry();
   await using readiness = await serveReadiness(config, () => isReady);
   await using metrics = await serveMetrics({ host: hostOf(config), port: config.statsPort }, registry);
-  await using worker = await startWorker(config, { ...outputs(logs), registry });
+  const buckets = new TokenBuckets(() => systemClock.monotonicMs());
+  await using worker = await startWorker(config, { ...outputs(logs), registry, buckets });
   const announce = (): void => {
     isReady = true;
     logs.logger.info('waypoint is up', { gateway: config.gateway, ready: readiness.port, metrics: metrics.port });

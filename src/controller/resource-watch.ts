@@ -20,6 +20,7 @@ const SERVED = {
   serviceEntries: istio('ServiceEntry'),
   authorizationPolicies: security('AuthorizationPolicy'),
   requestAuthentications: security('RequestAuthentication'),
+  rateLimitPolicies: { group: 'culvert.dev', kind: 'RateLimitPolicy' },
   peerAuthentications: security('PeerAuthentication'),
   gateways: gatewayApi('Gateway'),
   gatewayClasses: gatewayApi('GatewayClass'),

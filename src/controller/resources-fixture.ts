@@ -14,6 +14,7 @@ const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 're
   ServiceEntry: 'serviceEntries',
   AuthorizationPolicy: 'authorizationPolicies',
   RequestAuthentication: 'requestAuthentications',
+  RateLimitPolicy: 'rateLimitPolicies',
   PeerAuthentication: 'peerAuthentications',
   Gateway: 'gateways',
   GatewayClass: 'gatewayClasses',

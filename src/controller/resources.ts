@@ -10,6 +10,7 @@ import type {
   HttpRouteBody,
   PeerAuthenticationSpec,
   PodBody,
+  RateLimitPolicySpec,
   ReferenceGrantBody,
   RequestAuthenticationSpec,
   ServiceBody,
@@ -42,6 +43,7 @@ interface WithConditions {
 export type AuthorizationPolicy = KubeObject & WithConditions & { readonly spec?: AuthorizationPolicySpec };
 export type PeerAuthentication = KubeObject & WithConditions & { readonly spec?: PeerAuthenticationSpec };
 export type RequestAuthentication = KubeObject & WithConditions & { readonly spec?: RequestAuthenticationSpec };
+export type RateLimitPolicyObject = KubeObject & WithConditions & { readonly spec: RateLimitPolicySpec };
 export type WorkloadEntry = KubeObject & WithConditions & { readonly spec: WorkloadEntrySpec };
 export type ServiceEntry = KubeObject & { readonly spec: ServiceEntrySpec; readonly status?: ServiceEntryStatus };
 export type VirtualService = KubeObject & { readonly spec: VirtualServiceSpec };
@@ -57,6 +59,7 @@ export interface Resources {
   readonly serviceEntries: readonly ServiceEntry[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly rateLimitPolicies: readonly RateLimitPolicyObject[];
   readonly peerAuthentications: readonly PeerAuthentication[];
   /** Of the two kinds before: those that cannot be understood and have no good version. */
   readonly refusedPolicies: readonly RefusedObject[];

@@ -10,7 +10,11 @@ type Schema = Record<string, unknown>;
 
 /** Kinds whose definitions are ours to ship: those of Kubernetes and of the Gateway API have owners. */
 export function shippedKinds(): readonly KindDefinition[] {
-  return KINDS.filter(({ group }) => group.endsWith('.istio.io') && group !== 'install.istio.io');
+  return KINDS.filter(({ group }) => isOurs(group));
+}
+
+function isOurs(group: string): boolean {
+  return group === 'culvert.dev' || (group.endsWith('.istio.io') && group !== 'install.istio.io');
 }
 
 /** The definition as an object to apply. */
@@ -28,7 +32,7 @@ export function customResourceDefinition(definition: KindDefinition): Schema {
         listKind: `${kind}List`,
         plural,
         singular: kind.toLowerCase(),
-        categories: ['istio-io'],
+        categories: [group === 'culvert.dev' ? 'culvert' : 'istio-io'],
         ...(shortNames ? { shortNames } : {}),
       },
       versions: versions.map((name, index) => ({

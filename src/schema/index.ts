@@ -1,6 +1,7 @@
 /** Served Kubernetes kinds, written once: types, validation and CRD manifests. */
 export type { EndpointSliceBody, PodBody, ServiceBody } from './core-kinds.ts';
 export { customResourceDefinition, shippedKinds } from './crd.ts';
+export type { RateLimitPolicySpec, RateLimitSpec } from './culvert-kinds.ts';
 export type { DestinationRuleSpec, TrafficPolicySpec, TrafficSettingsSpec } from './destination-rule-kind.ts';
 export type { BackendTlsPolicyBody, GatewayBody, ListenerSpec } from './gateway-kinds.ts';
 export type { Condition, KindDefinition, Serving } from './kind.ts';

@@ -1,6 +1,7 @@
 /** Every kind that is known, and the check of an object against its kind. */
 import type { z } from 'zod';
 import { CORE_KINDS } from './core-kinds.ts';
+import { CULVERT_KINDS } from './culvert-kinds.ts';
 import { GATEWAY_KINDS } from './gateway-kinds.ts';
 import { INSTALL_KINDS } from './install-kinds.ts';
 import { type KindDefinition, objectMeta } from './kind.ts';
@@ -13,6 +14,7 @@ export const KINDS: readonly KindDefinition[] = [
   ...NETWORKING_KINDS,
   ...GATEWAY_KINDS,
   ...INSTALL_KINDS,
+  ...CULVERT_KINDS,
 ];
 
 const BY_NAME: ReadonlyMap<string, KindDefinition> = new Map(KINDS.map((kind) => [`${kind.group}/${kind.kind}`, kind]));

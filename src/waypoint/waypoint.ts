@@ -17,6 +17,7 @@ import type { TunnelContext } from './listener/tunnel-context.ts';
 import { TunnelServer } from './listener/tunnel-server.ts';
 import { PolicyAdmission } from './policy/endpoint-admission.ts';
 import { ServiceAuthorizer } from './policy/external-authorizer.ts';
+import type { TokenTaker } from './rate-limit/token-buckets.ts';
 import type { RouterDeps } from './router.ts';
 import type { CompiledPort } from './state/compiled-service.ts';
 import { WaypointState } from './state/waypoint-state.ts';
@@ -43,6 +44,8 @@ export interface WaypointDeps {
   readonly random: () => number;
   readonly log: Logger;
   readonly writeAccessLog: (line: string) => void;
+  /** Where the tokens of local rate limits are. */
+  readonly buckets: TokenTaker;
 }
 
 const OWNER = 'waypoint';
@@ -80,8 +83,9 @@ export class Waypoint implements AsyncDisposable {
     this.#engine = deps.makeEngine(handlers);
     const dialer = new UpstreamDialer({ engine: this.#engine, identity, resolve: resolveHost });
     const findCluster = (key: string) => this.state.clusterRuntime(key);
+    const call = serviceCaller(findCluster);
     const policyLog = log.child('policy');
-    const authorizer = new ServiceAuthorizer({ call: serviceCaller(findCluster), identity, log: policyLog });
+    const authorizer = new ServiceAuthorizer({ call, identity, log: policyLog });
     const notes = new Counter({
       name: 'culvert_waypoint_policy_notes_total',
       help: 'What AUDIT and dry-run policies said, without effect (unstable).',
@@ -95,7 +99,7 @@ export class Waypoint implements AsyncDisposable {
       log: policyLog,
     };
     const keys = new KeyStore({ clock, fetch: fetchText });
-    const filters = { identity, clock, random, log: log.child('filter'), guard, keys };
+    const filters = { identity, clock, random, log: log.child('filter'), guard, keys, buckets: deps.buckets, call };
     const onPolicies = () => admission.forget();
     this.state = new WaypointState({ dialer, filters, clock, random, log: log.child('state'), onPolicies });
     const admission = new PolicyAdmission(this.state, guard);

@@ -37,7 +37,7 @@ export const CONTROL_PLANE_ACCESS: Access = {
     { groups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ, why: 'endpoints of services' },
     { groups: [''], resources: ['secrets'], verbs: READ, why: 'certificates of listeners, other clusters' },
     {
-      groups: ['security.istio.io', 'networking.istio.io', 'telemetry.istio.io', 'extensions.istio.io'],
+      groups: ['security.istio.io', 'networking.istio.io', 'telemetry.istio.io', 'extensions.istio.io', 'culvert.dev'],
       resources: ['*'],
       verbs: READ,
       why: 'the configuration of the mesh',
@@ -58,6 +58,7 @@ export const CONTROL_PLANE_ACCESS: Access = {
       why: 'bindings, allocated addresses, what is not served',
     },
     { groups: ['telemetry.istio.io'], resources: ['telemetries/status'], verbs: STATUS, why: 'what is not served' },
+    { groups: ['culvert.dev'], resources: ['ratelimitpolicies/status'], verbs: STATUS, why: 'what became of a limit' },
     { groups: [''], resources: ['services/status'], verbs: STATUS, why: 'binding to a waypoint' },
     { groups: ['gateway.networking.k8s.io'], resources: ['*'], verbs: READ, why: 'gateways and routes' },
     {

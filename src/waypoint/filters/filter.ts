@@ -12,7 +12,9 @@ import type { Exchange } from '../http/exchange.ts';
 import type { Reply } from '../http/reply.ts';
 import type { KeyStore } from '../jwt/key-store.ts';
 import type { GuardDeps } from '../policy/guard.ts';
+import type { TokenTaker } from '../rate-limit/token-buckets.ts';
 import type { ConfigView } from '../state/config-view.ts';
+import type { CallService } from '../upstream/service-caller.ts';
 
 export interface Filter {
   /** A reply ends the exchange. Synchronous unless it has to ask somebody. */
@@ -44,6 +46,10 @@ export interface FilterDeps {
   readonly guard: Omit<GuardDeps, 'providers'>;
   /** Keys that tokens are verified with. */
   readonly keys: KeyStore;
+  /** Tokens of local rate limits, shared by the workers of a pod. */
+  readonly buckets: TokenTaker;
+  /** Calls to services on the waypoint's own account. */
+  readonly call: CallService;
 }
 
 export interface FilterFactory {

@@ -8,6 +8,7 @@ import { externalAuthorization } from './external-authorization.ts';
 import type { FilterFactory } from './filter.ts';
 import { forwardedHeaders } from './forwarded-headers.ts';
 import { headerModifiers } from './header-modifiers.ts';
+import { rateLimit } from './rate-limit.ts';
 import { rewrite } from './rewrite.ts';
 
 export const FILTERS: readonly FilterFactory[] = [
@@ -19,6 +20,8 @@ export const FILTERS: readonly FilterFactory[] = [
   authentication,
   // Only what may pass is worth anything below.
   authorization,
+  // Counts what is allowed only, and knows identities and claims by now.
+  rateLimit,
   // Last before the router, rewrite first: everything above judges the request as it was sent.
   rewrite,
   headerModifiers,

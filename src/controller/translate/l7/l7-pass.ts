@@ -5,7 +5,7 @@
  * A new kind of route: a translator that gives `AttachedRoute`s, called in `#routes`. A new kind of policy: a list beside
  * `authorizations`, and its keys in what is bound.
  */
-import type { Cluster } from '../../../model/l7/index.ts';
+import type { BoundService, Cluster } from '../../../model/l7/index.ts';
 import type { Workload } from '../../../model/workload.ts';
 import type { GatewayResources } from '../../gateway-ir.ts';
 import type { StatusPatch } from '../../ir.ts';
@@ -166,6 +166,7 @@ class L7Pass {
     const attached = {
       policies: policies.attached('AuthorizationPolicy', key),
       authentications: policies.attached('RequestAuthentication', key),
+      rateLimits: policies.attached('RateLimitPolicy', key),
     };
     const config = memo.get(`l7 ${key}`, [gateway.gateway, network, ...Object.values(attached)], () => ({
       ...toConfig(gateway, settings, network),
@@ -185,13 +186,21 @@ class L7Pass {
         ...policies.attached('RequestAuthentication', own),
         ...policies.selectedAuthentications(selected),
       ];
-      const attachedHere = { policies: policies.attached('AuthorizationPolicy', own), authentications };
-      return memo.get(`l7 ${key} guarded ${own}`, [service, ...Object.values(attachedHere)], () => ({
-        ...service,
+      const attachedHere = {
+        policies: policies.attached('AuthorizationPolicy', own),
+        authentications,
+        rateLimits: policies.attached('RateLimitPolicy', own),
+      };
+      const limited = policies.limitedRoutes();
+      return memo.get(`l7 ${key} guarded ${own}`, [service, limited, ...Object.values(attachedHere)], () => ({
+        ...withRateLimits(service, policies),
         ...attachedHere,
       }));
     });
-    const referred = new Set(services.flatMap((service) => [...referredClusters(service)]));
+    const limitKeys = [...attached.rateLimits, ...services.flatMap(rateLimitKeys)];
+    const rateLimits = policies.rateLimits(limitKeys);
+    const called = rateLimits.flatMap(({ limits }) => limits.flatMap(({ global }) => (global ? [global.cluster] : [])));
+    const referred = new Set(called.concat(services.flatMap((service) => [...referredClusters(service)])));
     const clusters = [...referred].flatMap((name) => {
       const info = this.#byKey.get(name);
       return info ? [info] : [];
@@ -211,7 +220,6 @@ class L7Pass {
           toEndpoints(info, workloads, (uid) => ({ labels: given.labels(uid), policies: enforced.get(uid) ?? [] })),
         );
       }),
-      rateLimits: [],
     };
     const guarded = [config, ...services];
     const ofEndpoints = resources.endpoints.flatMap((one) => one.endpoints.flatMap((endpoint) => endpoint.policies));
@@ -219,6 +227,7 @@ class L7Pass {
       ...resources,
       authorizations: policies.authorizations([...guarded.flatMap((one) => one.policies), ...ofEndpoints]),
       authentications: policies.authentications(guarded.flatMap((one) => one.authentications)),
+      rateLimits,
     };
   }
 
@@ -281,4 +290,21 @@ class L7Pass {
     }
     return (uid) => labels.get(uid) ?? NO_LABELS;
   }
+}
+
+function withRateLimits(service: BoundService, policies: PolicyPass): BoundService {
+  if (policies.limitedRoutes().length === 0) return service;
+  const ports = service.ports.map((port) => ({
+    ...port,
+    virtualHosts: port.virtualHosts.map((host) => ({
+      ...host,
+      routes: host.routes.map((route) => ({ ...route, rateLimits: policies.routeLimits(route.name) })),
+    })),
+  }));
+  return { ...service, ports };
+}
+
+function rateLimitKeys({ rateLimits, ports }: BoundService): readonly string[] {
+  const routes = ports.flatMap(({ virtualHosts }) => virtualHosts.flatMap((host) => host.routes));
+  return [...rateLimits, ...routes.flatMap((route) => route.rateLimits)];
 }

@@ -2,7 +2,7 @@
  * The policies of waypoints in one translation: which is enforced where, what every waypoint is told of them, and the
  * conditions that say so to their authors.
  */
-import type { HttpAuthentication, HttpAuthorization } from '../../../model/l7/index.ts';
+import type { HttpAuthentication, HttpAuthorization, RateLimitPolicy } from '../../../model/l7/index.ts';
 import type { Workload } from '../../../model/workload.ts';
 import type { ConditionValue, StatusPatch } from '../../ir.ts';
 import type { MeshSettings } from '../../mesh-settings.ts';
@@ -21,6 +21,7 @@ import type { ServiceInfo } from '../service-info.ts';
 import { translateHttpAuthentication } from './http-authentication.ts';
 import { translateHttpAuthorization } from './http-authorization.ts';
 import { type ResolvedTarget, resolveTarget, type TargetRef, targetCondition, targetRefsOf } from './policy-targets.ts';
+import { translateRateLimitPolicy } from './rate-limit-policy.ts';
 import { strictestAuthorization } from './refused-authorization.ts';
 import type { ServedGateways } from './served-gateways.ts';
 
@@ -35,7 +36,7 @@ export interface PolicyInput {
   readonly labelsOf: (uid: string) => Labels;
 }
 
-type PolicyKind = 'AuthorizationPolicy' | 'RequestAuthentication';
+type PolicyKind = 'AuthorizationPolicy' | 'RequestAuthentication' | 'RateLimitPolicy';
 
 export class PolicyPass {
   readonly statuses: readonly StatusPatch[];
@@ -45,8 +46,10 @@ export class PolicyPass {
   readonly #ownWaypoints: ReadonlyMap<string, string>;
   readonly #authorizations = new Map<string, HttpAuthorization>();
   readonly #authentications = new Map<string, HttpAuthentication>();
+  readonly #rateLimits = new Map<string, RateLimitPolicy>();
   /** Keys of policies by `<kind> <gateway or service>`. */
   readonly #attached = new Map<string, string[]>();
+  #limited: readonly string[] | undefined;
   readonly #uses = new Map<string, WaypointUse>();
 
   constructor(input: PolicyInput) {
@@ -61,7 +64,7 @@ export class PolicyPass {
         waypoint ? [[JSON.stringify(waypoint.address.destination), key] as const] : [],
       ),
     );
-    this.statuses = [...this.#readAuthorizations(), ...this.#readAuthentications()];
+    this.statuses = [...this.#readAuthorizations(), ...this.#readAuthentications(), ...this.#readRateLimits()];
   }
 
   /** Keys of policies attached to a gateway or a service. */
@@ -90,6 +93,21 @@ export class PolicyPass {
       );
     });
     return found.map(nameOf);
+  }
+
+  /** Names (`namespace/name`) of the routes that rate limits are attached to. */
+  limitedRoutes(): readonly string[] {
+    this.#limited ??= [...this.#attached.keys()].flatMap(
+      (key) => /^RateLimitPolicy \w+Route (\S+)$/.exec(key)?.[1] ?? [],
+    );
+    return this.#limited;
+  }
+
+  /** Keys of the rate limits of a route by its name in the configuration, `<namespace>/<object>.<rule>`. */
+  routeLimits(route: string): readonly string[] {
+    const object = route.slice(0, route.lastIndexOf('.'));
+    const kinds = ['HTTPRoute', 'GRPCRoute'];
+    return kinds.flatMap((kind) => this.attached('RateLimitPolicy', `${kind} ${object}`));
   }
 
   authorizations(keys: Iterable<string>): readonly HttpAuthorization[] {
@@ -136,21 +154,51 @@ export class PolicyPass {
     });
   }
 
+  rateLimits(keys: Iterable<string>): readonly RateLimitPolicy[] {
+    return pick(this.#rateLimits, keys);
+  }
+
+  #readRateLimits(): readonly StatusPatch[] {
+    const { resources, memo, settings } = this.#input;
+    return resources.rateLimitPolicies.map((object) => {
+      const key = nameOf(object);
+      const policy = memo.get(`l7 rate limit ${key}`, [object], () => translateRateLimitPolicy(object, settings));
+      this.#rateLimits.set(key, policy);
+      const condition = this.#attach('RateLimitPolicy', object, object.spec.targetRefs);
+      const missing = policy.limits.flatMap(({ global }) =>
+        global && !this.#byKey.has(global.cluster) ? [`rate limit service ${global.cluster}`] : [],
+      );
+      return patch('RateLimitPolicy', object, withFaults(condition, missing));
+    });
+  }
+
   #attach(kind: PolicyKind, object: NamedObject, refs: readonly TargetRef[]): ConditionValue {
     const { served, settings } = this.#input;
-    const around = { served, services: this.#byObject, rootNamespace: settings.rootNamespace };
+    const around = {
+      served,
+      services: this.#byObject,
+      rootNamespace: settings.rootNamespace,
+      routes: kind === 'RateLimitPolicy' ? this.#routes() : NO_ROUTES,
+    };
     const targets = refs.map((ref) => resolveTarget(ref, namespaceOf(object as never), around));
     const key = nameOf(object as never);
-    for (const to of targets.flatMap(({ gateways, services }) => [...gateways, ...services])) {
+    for (const to of targets.flatMap(({ gateways, services, routes }) => [...gateways, ...services, ...routes])) {
       const list = this.#attached.get(`${kind} ${to}`) ?? [];
       if (!list.includes(key)) this.#attached.set(`${kind} ${to}`, [...list, key]);
     }
     return targetCondition(targets, this.#enforcementPoints(targets));
   }
 
+  /** Routes by `<kind> <namespace>/<name>`. */
+  #routes(): ReadonlySet<string> {
+    const { httpRoutes, grpcRoutes } = this.#input.resources;
+    return new Set([...httpRoutes, ...grpcRoutes].map((object) => `${object.kind} ${nameOf(object)}`));
+  }
+
   #enforcementPoints(targets: readonly ResolvedTarget[]): readonly string[] {
     const { served } = this.#input;
-    return targets.flatMap(({ gateways, services }) => [
+    return targets.flatMap(({ gateways, services, routes }) => [
+      ...routes.map((route) => `the waypoints of ${route}`),
       ...gateways,
       ...services.flatMap((key) => (this.#byKey.get(key)?.wanted ?? []).filter((one) => served.has(one))),
     ]);
@@ -220,11 +268,13 @@ export class PolicyPass {
 type NamedObject = { readonly metadata: { readonly name: string; readonly namespace?: string | undefined } };
 
 const NONE: readonly string[] = [];
+const NO_ROUTES: ReadonlySet<string> = new Set();
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name';
 
 function patch(kind: PolicyKind, { metadata }: NamedObject, condition: ConditionValue): StatusPatch {
   const key = { namespace: metadata.namespace ?? '', name: metadata.name };
-  return { kind: { group: 'security.istio.io', kind }, key, conditions: [condition] };
+  const group = kind === 'RateLimitPolicy' ? 'culvert.dev' : 'security.istio.io';
+  return { kind: { group, kind }, key, conditions: [condition] };
 }
 
 function withFaults(condition: ConditionValue, faults: readonly string[]): ConditionValue {

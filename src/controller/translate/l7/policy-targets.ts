@@ -19,6 +19,8 @@ export interface TargetSurroundings {
   /** By `<kind> <namespace>/<name>` of the object behind it. */
   readonly services: ReadonlyMap<string, readonly ServiceInfo[]>;
   readonly rootNamespace: string;
+  /** Routes that may be named, by `<kind> <namespace>/<name>`; none for kinds that are not attached to routes. */
+  readonly routes: ReadonlySet<string>;
 }
 
 export interface ResolvedTarget {
@@ -27,6 +29,8 @@ export interface ResolvedTarget {
   readonly gateways: readonly string[];
   /** Keys of services. */
   readonly services: readonly string[];
+  /** `<kind> <namespace>/<name>` of routes. */
+  readonly routes: readonly string[];
   readonly fault:
     | { readonly reason: 'TargetNotFound' | 'AncestorNotBound' | 'Invalid'; readonly message: string }
     | undefined;
@@ -45,6 +49,7 @@ export function resolveTarget(ref: TargetRef, namespace: string, around: TargetS
     ref,
     gateways: [],
     services: [],
+    routes: [],
     fault: { reason, message },
   });
   if (ref.namespace !== undefined && ref.namespace !== namespace) {
@@ -53,7 +58,7 @@ export function resolveTarget(ref: TargetRef, namespace: string, around: TargetS
   if (group === 'gateway.networking.k8s.io' && kind === 'Gateway') {
     const key = `${namespace}/${name}`;
     if (!around.served.has(key)) return fail('TargetNotFound', `there is no waypoint ${key}`);
-    return { ref, gateways: [key], services: [], fault: undefined };
+    return { ref, gateways: [key], services: [], routes: [], fault: undefined };
   }
   if (group === 'gateway.networking.k8s.io' && kind === 'GatewayClass') {
     if (namespace !== around.rootNamespace) {
@@ -61,7 +66,12 @@ export function resolveTarget(ref: TargetRef, namespace: string, around: TargetS
     }
     const gateways = [...around.served.values()].filter(({ gateway }) => gateway.spec.gatewayClassName === name);
     if (gateways.length === 0) return fail('TargetNotFound', `no waypoint is of class ${name}`);
-    return { ref, gateways: gateways.map(({ key }) => key), services: [], fault: undefined };
+    return { ref, gateways: gateways.map(({ key }) => key), services: [], routes: [], fault: undefined };
+  }
+  const route = `${kind} ${namespace}/${name}`;
+  if (group === 'gateway.networking.k8s.io' && kind.endsWith('Route') && around.routes.size > 0) {
+    if (!around.routes.has(route)) return fail('TargetNotFound', `${route} does not exist`);
+    return { ref, gateways: [], services: [], routes: [route], fault: undefined };
   }
   const isService = group === '' && kind === 'Service';
   if (!isService && !(group === 'networking.istio.io' && kind === 'ServiceEntry')) {
@@ -71,7 +81,7 @@ export function resolveTarget(ref: TargetRef, namespace: string, around: TargetS
   if (infos.length === 0) return fail('TargetNotFound', `${kind} ${namespace}/${name} does not exist`);
   const bound = infos.filter(({ wanted }) => wanted.some((key) => around.served.has(key)));
   if (bound.length === 0) return fail('AncestorNotBound', `${kind} ${namespace}/${name} is not bound to a waypoint`);
-  return { ref, gateways: [], services: bound.map(({ key }) => key), fault: undefined };
+  return { ref, gateways: [], services: bound.map(({ key }) => key), routes: [], fault: undefined };
 }
 
 /** One target: its own result. Several: true if any holds. */
