@@ -17,7 +17,7 @@ export class LinkView implements AsyncDisposable {
   }
 
   /** On one node: everything between it and the others passes there. */
-  static async open({ cluster, namespace }: Scene, node: string): Promise<LinkView> {
+  static async open({ cluster, namespace }: Pick<Scene, 'cluster' | 'namespace'>, node: string): Promise<LinkView> {
     const place = { namespace: await namespace('link', { ambient: false }), name: 'sniffer' };
     const securityContext = { runAsUser: 0, capabilities: { add: ['NET_RAW', 'NET_ADMIN'] } };
     const container = { securityContext, readinessProbe: undefined };
@@ -28,11 +28,13 @@ export class LinkView implements AsyncDisposable {
   /** The TCP packets between any of `left` and any of `right` while `during` runs. */
   async capture(left: readonly string[], right: readonly string[], during: () => Promise<void>) {
     const hosts = (ips: readonly string[]): string => ips.map((ip) => `host ${ip}`).join(' or ');
+    return await this.captureAll(`(${hosts(left)}) and (${hosts(right)})`, during);
+  }
+
+  /** The TCP packets that tcpdump's `filter` lets through while `during` runs. */
+  async captureAll(filter: string, during: () => Promise<void>): Promise<readonly TcpPacket[]> {
     this.#captures += 1;
-    const capture = await this.#sniffer.capture(
-      `capture${this.#captures}`,
-      `tcp and (${hosts(left)}) and (${hosts(right)})`,
-    );
+    const capture = await this.#sniffer.capture(`capture${this.#captures}`, `tcp and (${filter})`);
     await during();
     return await capture.stop();
   }
