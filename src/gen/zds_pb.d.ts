@@ -48,6 +48,13 @@ export declare type WorkloadInfo = Message<"istio.workload.zds.WorkloadInfo"> & 
    * @generated from field: string service_account = 3;
    */
   serviceAccount: string;
+
+  /**
+   * Culvert's own: how long open connections may go on once the pod is not served any more; absent: the tunnel's default.
+   *
+   * @generated from field: optional uint32 drain_ms = 100;
+   */
+  drainMs?: number | undefined;
 };
 
 /**

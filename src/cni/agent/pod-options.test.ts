@@ -35,6 +35,13 @@ const ignored = test.macro((t, annotations: Record<string, string>) => {
   t.is(problems.length, 1);
   t.deepEqual({ ...rest, problems: [] }, read({}));
 });
+test('a drain time', (t) => {
+  t.is(read({ 'culvert.dev/drain-duration': '90s' }).drainMs, 90_000);
+  t.is(read({ 'culvert.dev/drain-duration': '0s' }).drainMs, 0);
+  t.is(read({}).drainMs, undefined);
+});
+test('a drain time without a unit', ignored, { 'culvert.dev/drain-duration': '90' });
+test('a drain time without an end', ignored, { 'culvert.dev/drain-duration': '48h' });
 test('no boolean', ignored, { [DNS]: 'no' });
 test('a boolean of another language', ignored, { [BYPASS]: 'yes' });
 test('an unknown back-end', ignored, { 'culvert.dev/redirect': 'tproxy' });

@@ -1,4 +1,5 @@
 /** Per-pod switches read from annotations. Source: Istio annotation reference; booleans as Go's ParseBool reads them. */
+import { asDurationMs } from '../../core/config-reader.ts';
 import { BACKEND_NAMES, type BackendName, type CaptureOptions } from '../redirect/port.ts';
 import type { Pod } from './pod.ts';
 import { readExclusions } from './pod-exclusions.ts';
@@ -7,6 +8,8 @@ export interface PodOptions {
   readonly capture: CaptureOptions;
   /** Back-end asked for by `culvert.dev/redirect`. */
   readonly backend?: BackendName;
+  /** How long connections may go on when the pod leaves or its tunnel ends. */
+  readonly drainMs?: number;
   /** Annotations that could not be used, for the log. */
   readonly problems: readonly string[];
 }
@@ -19,6 +22,8 @@ export interface CaptureDefaults {
 const BYPASS = 'ambient.istio.io/bypass-inbound-capture';
 const DNS = 'ambient.istio.io/dns-capture';
 const VIRTUAL = 'istio.io/reroute-virtual-interfaces';
+const DRAIN = 'culvert.dev/drain-duration';
+const DRAIN_MAX_MS = 3_600_000;
 const REDIRECT = 'culvert.dev/redirect';
 const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
@@ -45,6 +50,9 @@ export function readPodOptions({ metadata }: Pod, defaults: CaptureDefaults): Po
   const backend = BACKEND_NAMES.find((name) => name === asked);
   if (asked !== undefined && backend === undefined)
     problems.push(`${REDIRECT}: not one of ${BACKEND_NAMES.join(', ')}`);
+  const drainMs = readDrain(annotations[DRAIN]);
+  if (drainMs === undefined && annotations[DRAIN] !== undefined)
+    problems.push(`${DRAIN}: not a duration of at most ${DRAIN_MAX_MS / 1_000}s`);
   const { exclusions, problems: unread } = readExclusions(annotations);
   problems.push(...unread);
   return {
@@ -56,6 +64,17 @@ export function readPodOptions({ metadata }: Pod, defaults: CaptureDefaults): Po
       ...(exclusions ? { exclusions } : {}),
     },
     ...(backend ? { backend } : {}),
+    ...(drainMs === undefined ? {} : { drainMs }),
     problems,
   };
+}
+
+function readDrain(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const drainMs = asDurationMs(text);
+    return drainMs <= DRAIN_MAX_MS ? Math.round(drainMs) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -195,11 +195,11 @@ export class PodReconciler {
     uid: string,
     { netns, ips }: { readonly netns: Netns; readonly ips: readonly string[] },
   ): Promise<JoinRequest> {
-    const { capture, backend: wish, problems } = readPodOptions(pod, this.#deps.defaults);
+    const { capture, backend: wish, drainMs, problems } = readPodOptions(pod, this.#deps.defaults);
     const key = podKey(pod);
     if (problems.length > 0) this.#deps.log.warn('annotations of a pod are ignored', { pod: keyText(key), problems });
     const backend = await this.#deps.backends.choose(capture, wish);
-    const info = { ...key, serviceAccount: serviceAccountOf(pod) };
+    const info = { ...key, serviceAccount: serviceAccountOf(pod), ...(drainMs === undefined ? {} : { drainMs }) };
     return { uid, key, info, netns, ips, options: capture, backend };
   }
 

@@ -12,6 +12,12 @@ test(
   { kind: 'add', uid: 'u', info: { name: 'n', namespace: 's', serviceAccount: 'a' } },
   '0a0e0a01751209' + '0a016e' + '120173' + '1a0161',
 );
+test(
+  'add with a drain time of 0',
+  bytes,
+  { kind: 'add', uid: 'u', info: { name: 'n', namespace: 's', serviceAccount: 'a', drainMs: 0 } },
+  '0a110a0175120c' + '0a016e' + '120173' + '1a0161' + 'a00600',
+);
 test('del has its uid in field 2', bytes, { kind: 'del', uid: 'u' }, '1203' + '120175');
 test('snapshot sent', bytes, { kind: 'snapshot-sent' }, '1a00');
 test('keep', bytes, { kind: 'keep', uid: 'u' }, '2a03' + '0a0175');

@@ -13,6 +13,8 @@ export interface WorkloadInfo {
   readonly name: string;
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** Absent: the tunnel's default. */
+  readonly drainMs?: number;
 }
 
 /** `add` travels with the descriptor of the pod's namespace. */

@@ -4,7 +4,8 @@
  * Invariants
  *  - At most one proxy of a pod accepts connections. A repeated add of the same namespace changes nothing.
  *  - A pod whose proxy could not start is pending and tried again every `RETRY_MS`; a later add or delete ends that.
- *  - After a delete nothing new is accepted; open connections go on until they end, at most for `drainMs`.
+ *  - After a delete nothing new is accepted; open connections go on until they end, at most for the pod's drain time,
+ *    or `drainMs` when it has none.
  *  - Every namespace descriptor handed in is closed exactly once.
  */
 import type { Clock } from '../../core/clock.ts';
@@ -47,7 +48,7 @@ export interface PodState {
 const RETRY_MS = 5_000;
 
 interface Pod<N> {
-  readonly info: PodInfo;
+  info: PodInfo;
   readonly netns: N;
   running: { readonly owner: string; readonly proxy: PodProxy } | undefined;
 }
@@ -86,6 +87,7 @@ export class PodProxies<N extends NetnsHandle> {
   async add(uid: string, info: PodInfo, netns: N): Promise<void> {
     const known = this.#pods.get(uid);
     if (known?.running && known.netns.id === netns.id) {
+      known.info = info; // its drain time may be another
       netns[Symbol.dispose]();
       return;
     }
@@ -104,7 +106,7 @@ export class PodProxies<N extends NetnsHandle> {
 
   /** Unknown pods are ignored. */
   delete(uid: string): void {
-    this.#remove(uid, this.#deps.drainMs);
+    this.#remove(uid, this.#pods.get(uid)?.info.drainMs ?? this.#deps.drainMs);
     this.#deps.changed();
   }
 
@@ -123,9 +125,9 @@ export class PodProxies<N extends NetnsHandle> {
    * at the latest.
    */
   async drainAll(deadlineMs: number): Promise<void> {
-    for (const [uid, { running, netns }] of [...this.#pods]) {
+    for (const [uid, { running, netns, info }] of [...this.#pods]) {
       if (running) this.#deps.passQueuesOn(netns);
-      this.#remove(uid, deadlineMs);
+      this.#remove(uid, Math.min(info.drainMs ?? deadlineMs, deadlineMs));
     }
     this.#deps.changed();
     await Promise.all(this.#draining);

@@ -34,6 +34,7 @@ export function decodeRequest(data: Uint8Array): ZdsRequest {
         name: workloadInfo.name,
         namespace: workloadInfo.namespace,
         serviceAccount: workloadInfo.serviceAccount,
+        ...(workloadInfo.drainMs === undefined ? {} : { drainMs: workloadInfo.drainMs }),
       };
       return { kind: 'add', uid, info };
     }

@@ -182,6 +182,17 @@ test('deleting a pending pod ends the retries', async (t) => {
   t.false(netns.isOpen);
 });
 
+test('a pod may have a drain time of its own, and have it changed', async (t) => {
+  const { pods, drained } = new Node();
+  await pods.add('u', { ...INFO, drainMs: 90_000 }, new FakeNetns('1'));
+  await pods.add('v', { ...INFO, drainMs: 1 }, new FakeNetns('2'));
+  await pods.add('v', { ...INFO, drainMs: 2 }, new FakeNetns('2'));
+  pods.delete('v');
+  t.deepEqual(drained, [['v#2', 2]]);
+  await pods.drainAll(5_000);
+  t.deepEqual(drained.at(-1), ['u#1', 5_000], 'the tunnel itself cannot wait for longer than it has');
+});
+
 test('after a delete open connections may go on until the drain limit', async (t) => {
   const { pods, drained } = new Node();
   await pods.add('u', INFO, new FakeNetns('1'));

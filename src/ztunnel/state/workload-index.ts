@@ -12,6 +12,8 @@ export interface PodInfo {
   readonly name: string;
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** How long its connections may go on when it is not served any more; absent: the tunnel's default. */
+  readonly drainMs?: number;
 }
 
 export class WorkloadIndex {
