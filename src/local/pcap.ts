@@ -1,5 +1,5 @@
 /**
- * TCP packets of a capture file. Total: whatever is not TCP over IP over Ethernet, or is cut short, is left out.
+ * TCP packets of a capture file. Total: whatever is not TCP over IP, or is cut short, is left out.
  * Source: the libpcap file format (microsecond variant); RFC 791, 8200 and 9293 for the headers.
  */
 
@@ -18,23 +18,27 @@ export interface TcpPacket {
 const FILE_HEADER_BYTES = 24;
 const RECORD_HEADER_BYTES = 16;
 const LITTLE_ENDIAN_MAGIC = 0xa1b2c3d4;
-const LINK_ETHERNET = 1;
-const ETHERNET_BYTES = 14;
+/** Bytes of the link's header, whose last two name the protocol: Ethernet, and what `tcpdump -i any -y LINUX_SLL` writes. */
+const LINK_BYTES: ReadonlyMap<number, number> = new Map([
+  [1, 14],
+  [113, 16],
+]);
 const IPV4_TYPE = 0x0800;
 const IPV6_TYPE = 0x86dd;
 const IPV6_BYTES = 40;
 const TCP = 6;
 
-/** All TCP packets in the order of the file; none when the text is no capture of an Ethernet link. */
+/** All TCP packets in the order of the file; none when it is no capture, or one of another kind of link. */
 export function parsePcap(file: Buffer): readonly TcpPacket[] {
   if (file.length < FILE_HEADER_BYTES || file.readUInt32LE(0) !== LITTLE_ENDIAN_MAGIC) return [];
-  if (file.readUInt32LE(20) !== LINK_ETHERNET) return [];
+  const linkBytes = LINK_BYTES.get(file.readUInt32LE(20));
+  if (linkBytes === undefined) return [];
   const packets: TcpPacket[] = [];
   for (let at = FILE_HEADER_BYTES; at + RECORD_HEADER_BYTES <= file.length; ) {
     const time = file.readUInt32LE(at) + file.readUInt32LE(at + 4) / 1e6;
     const end = at + RECORD_HEADER_BYTES + file.readUInt32LE(at + 8);
     if (end > file.length) break;
-    const packet = parseFrame(file.subarray(at + RECORD_HEADER_BYTES, end), time);
+    const packet = parseFrame(file.subarray(at + RECORD_HEADER_BYTES, end), linkBytes, time);
     if (packet) packets.push(packet);
     at = end;
   }
@@ -46,10 +50,10 @@ export function connectionKey({ sourceIp, sourcePort, destinationIp, destination
   return [`[${sourceIp}]:${sourcePort}`, `[${destinationIp}]:${destinationPort}`].sort().join(' ');
 }
 
-function parseFrame(frame: Buffer, time: number): TcpPacket | undefined {
-  if (frame.length < ETHERNET_BYTES) return undefined;
-  const type = frame.readUInt16BE(12);
-  const ip = frame.subarray(ETHERNET_BYTES);
+function parseFrame(frame: Buffer, linkBytes: number, time: number): TcpPacket | undefined {
+  if (frame.length < linkBytes) return undefined;
+  const type = frame.readUInt16BE(linkBytes - 2);
+  const ip = frame.subarray(linkBytes);
   if (type === IPV4_TYPE) return parseIpv4(ip, time);
   return type === IPV6_TYPE ? parseIpv6(ip, time) : undefined;
 }

@@ -77,8 +77,8 @@ const actions: Readonly<Record<string, (body: never) => unknown>> = {
   async hold({ id, ...options }: { id: string } & Parameters<typeof HeldConnections.open>[0]) {
     running.set(id, await HeldConnections.open(options));
   },
-  async capture({ id, filter }: { id: string; filter: string }) {
-    running.set(id, await Capture.start(uplink(), filter));
+  async capture({ id, filter, everywhere }: { id: string; filter: string; everywhere?: boolean }) {
+    running.set(id, await Capture.start(everywhere ? 'any' : uplink(), filter));
   },
   /** Paths below `folder` whose name or content matches. */
   find({ folder, pattern }: { folder: string; pattern: string }) {

@@ -19,11 +19,13 @@ export class Capture {
     });
   }
 
-  /** Resolves when packets are seen. Rejects with what tcpdump says when it cannot. */
+  /** `any` is every device of the node. Resolves when packets are seen. Rejects with what tcpdump says when it cannot. */
   static async start(device: string, filter: string): Promise<Capture> {
+    const link = device === 'any' ? ['-y', 'LINUX_SLL'] : [];
     const args = [
       '-i',
       device,
+      ...link,
       '-n',
       '-U',
       '--immediate-mode',

@@ -146,9 +146,9 @@ export class AppPod implements AsyncDisposable {
     return this.#background(id);
   }
 
-  /** Only in a pod that may capture; `filter` is tcpdump's. */
-  async capture(id: string, filter: string): Promise<{ stop(): Promise<readonly TcpPacket[]> }> {
-    await this.#ask('capture', { id, filter });
+  /** Only in a pod that may capture, on its uplink or on every device; `filter` is tcpdump's. */
+  async capture(id: string, filter: string, everywhere = false): Promise<{ stop(): Promise<readonly TcpPacket[]> }> {
+    await this.#ask('capture', { id, filter, everywhere });
     return {
       stop: async () => {
         const { pcap, truncated } = await this.#ask<{ pcap: string; truncated: boolean }>('stop', { id });

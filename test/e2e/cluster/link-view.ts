@@ -18,7 +18,7 @@ export class LinkView implements AsyncDisposable {
 
   /** On one node: everything between it and the others passes there. */
   static async open({ cluster, namespace }: Pick<Scene, 'cluster' | 'namespace'>, node: string): Promise<LinkView> {
-    const place = { namespace: await namespace('link', { ambient: false }), name: 'sniffer' };
+    const place = { namespace: await namespace('link', { ambient: false }), name: `sniffer-${node}` };
     const securityContext = { runAsUser: 0, capabilities: { add: ['NET_RAW', 'NET_ADMIN'] } };
     const container = { securityContext, readinessProbe: undefined };
     await cluster.apply(appPod({ ...place, node, container, env: { ROLE: 'sniffer' }, spec: { hostNetwork: true } }));
@@ -28,13 +28,20 @@ export class LinkView implements AsyncDisposable {
   /** The TCP packets between any of `left` and any of `right` while `during` runs. */
   async capture(left: readonly string[], right: readonly string[], during: () => Promise<void>) {
     const hosts = (ips: readonly string[]): string => ips.map((ip) => `host ${ip}`).join(' or ');
-    return await this.captureAll(`(${hosts(left)}) and (${hosts(right)})`, during);
+    return await this.#capture(`(${hosts(left)}) and (${hosts(right)})`, { during });
   }
 
-  /** The TCP packets that tcpdump's `filter` lets through while `during` runs. */
-  async captureAll(filter: string, during: () => Promise<void>): Promise<readonly TcpPacket[]> {
+  /** The TCP packets of all devices of the node, pods' among them, that tcpdump's `filter` lets through. */
+  async captureEverywhere(filter: string, during: () => Promise<void>): Promise<readonly TcpPacket[]> {
+    return await this.#capture(filter, { during, everywhere: true });
+  }
+
+  async #capture(
+    filter: string,
+    { during, everywhere = false }: { readonly during: () => Promise<void>; readonly everywhere?: boolean },
+  ): Promise<readonly TcpPacket[]> {
     this.#captures += 1;
-    const capture = await this.#sniffer.capture(`capture${this.#captures}`, `tcp and (${filter})`);
+    const capture = await this.#sniffer.capture(`capture${this.#captures}`, `tcp and (${filter})`, everywhere);
     await during();
     return await capture.stop();
   }
