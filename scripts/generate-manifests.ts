@@ -28,7 +28,7 @@ for (const [folder, files] of deploymentFiles(version)) {
   }
 }
 if (isCheck && stale.length > 0) {
-  console.error(`not current, run: node scripts/generate-manifests.ts\n${stale.join('\n')}`);
+  console.error(`not current, run: npm run manifests\n${stale.join('\n')}`);
   process.exit(1);
 }
 console.log(isCheck ? 'deploy: current' : `deploy: ${stale.length} files written`);

@@ -6,7 +6,7 @@ import { deploymentFiles } from './deployment-files.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 
-test('what lies in deploy is made from these sources: run scripts/generate-manifests.ts', (t) => {
+test('what lies in deploy is made from these sources: npm run manifests', (t) => {
   for (const [folder, files] of deploymentFiles(version)) {
     const entries = readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true });
     const present = entries

@@ -10,7 +10,7 @@ const reasons = (apiVersion: string, kind: string, spec: unknown) =>
     ({ path, reason }) => `${path.join('.')}: ${reason}`,
   );
 
-test('the CRD manifests are those of the schemas: run scripts/generate-manifests.ts', (t) => {
+test('the CRD manifests are those of the schemas: npm run manifests', (t) => {
   const folder = new URL('../../deploy/crds/', import.meta.url);
   const expected = shippedKinds().map((kind) => `${kind.plural}.${kind.group}.yaml`);
   t.deepEqual(readdirSync(folder).sort(), [...expected].sort());

@@ -45,7 +45,7 @@ export interface InstallerOptions {
 }
 
 /** Written by the executable, in the agent's folder. */
-const PLUGIN_LOG = 'istio-cni.log';
+const PLUGIN_LOGS = ['istio-cni.log', 'istio-cni.log.1'];
 /** After a failed pass. */
 const RETRY_MS = 1_000;
 const BINARY_MODE = 0o755;
@@ -69,14 +69,14 @@ export class Installer implements AsyncDisposable {
 
   /** Takes our entry and executables off the node again. Only after the watch was disposed. Rejects with the system error. */
   async uninstall(): Promise<void> {
-    const { configDir, binDirs, mode } = this.#options;
+    const { configDir, binDirs, mode, plugin } = this.#options;
     for (const removal of planRemoval(await this.#configFiles(), mode)) {
       const path = join(configDir, removal.file);
       if (removal.action === 'delete') await rm(path, { force: true });
       else await writeFileAtomic(path, removal.text, await this.#modeOf(path));
     }
     for (const dir of binDirs) await rm(join(dir, PLUGIN_TYPE), { force: true });
-    await rm(join(this.#options.plugin.agentRunDir, PLUGIN_LOG), { force: true });
+    for (const name of PLUGIN_LOGS) await rm(join(plugin.agentRunDir, name), { force: true });
   }
 
   /** Ends the watch; what is installed stays. */
