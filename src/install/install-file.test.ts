@@ -111,6 +111,7 @@ test('any text is read, or refused with ERR_CONFIG', (t) => {
     fc.property(
       fc.oneof(
         fc.string(),
+        fc.string({ unit: fc.constantFrom(...'*&a: \n-{}[]!"?|>%<') }),
         fc.jsonValue().map((value) => JSON.stringify(value)),
         object.map((value) => JSON.stringify(value)),
       ),

@@ -2,8 +2,8 @@
  * Files that say what to install: our own values, or an IstioOperator. What has no counterpart here is named in a
  * warning, never silently dropped. Source: Istio operator API v1alpha1, Istio chart values.
  */
-import { parseAllDocuments } from 'yaml';
-import { MeshError } from '../core/errors.ts';
+import { type Document, parseAllDocuments } from 'yaml';
+import { errorMessage, MeshError } from '../core/errors.ts';
 import { operatorValues } from './operator.ts';
 import { isMap, mergeValues } from './values.ts';
 
@@ -19,9 +19,7 @@ export function readInstallFile(text: string, file: string): InstallFile {
   let namespace: string | undefined;
   const warnings: string[] = [];
   for (const document of parseAllDocuments(text)) {
-    const [fault] = 'errors' in document ? document.errors : [];
-    if (fault) throw new MeshError('ERR_CONFIG', `${file}: ${fault.message}`);
-    const content: unknown = 'toJS' in document ? document.toJS() : undefined;
+    const content = contentOf(document, file);
     if (content === null || content === undefined) continue;
     if (!isMap(content)) throw new MeshError('ERR_CONFIG', `${file}: values must be a map`);
     const isObject = typeof content.apiVersion === 'string' && typeof content.kind === 'string';
@@ -39,4 +37,14 @@ export function readInstallFile(text: string, file: string): InstallFile {
     warnings.push(...read.warnings);
   }
   return { values, ...(namespace === undefined ? {} : { namespace }), warnings };
+}
+
+function contentOf(document: Document.Parsed, file: string): unknown {
+  const [fault] = document.errors;
+  if (fault) throw new MeshError('ERR_CONFIG', `${file}: ${fault.message}`);
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new MeshError('ERR_CONFIG', `${file}: ${errorMessage(cause)}`, { cause }); // an alias without an anchor
+  }
 }

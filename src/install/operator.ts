@@ -44,7 +44,7 @@ export function operatorValues(object: Fields, file: string): OperatorReading {
     warn(
       profile === 'default' || profile === 'demo'
         ? `profile ${profile} means sidecars elsewhere; this mesh has none and installs ambient`
-        : `profile ${String(profile)} is not known; ambient is installed`,
+        : `profile ${textOf(profile)} is not known; ambient is installed`,
     );
   }
   const own = parseDefinedValues(fieldsOf(values));
@@ -53,9 +53,9 @@ export function operatorValues(object: Fields, file: string): OperatorReading {
   const add = (part: unknown): void => {
     result = mergeValues(result, part);
   };
-  if (hub !== undefined) add({ global: { hub: String(hub) } });
-  if (tag !== undefined) add({ global: { tag: String(tag) } });
-  if (revision !== undefined) add({ revision: String(revision) });
+  if (hub !== undefined) add({ global: { hub: textOf(hub) } });
+  if (tag !== undefined) add({ global: { tag: textOf(tag) } });
+  if (revision !== undefined) add({ revision: textOf(revision) });
   add(meshValues(fieldsOf(meshConfig), warn));
   for (const [component, settings] of Object.entries(fieldsOf(components))) {
     add(componentValues(component, settings, warn));
@@ -69,14 +69,14 @@ function meshValues(mesh: Fields, warn: (text: string) => void): unknown {
   }
   const { proxyMetadata } = fieldsOf(mesh.defaultConfig);
   for (const [key, value] of Object.entries(fieldsOf(proxyMetadata))) {
-    if (key !== DNS_CAPTURE && !(ALWAYS.has(key) && String(value) === 'true')) {
+    if (key !== DNS_CAPTURE && !(ALWAYS.has(key) && textOf(value) === 'true')) {
       warn(`spec.meshConfig.defaultConfig.proxyMetadata.${key} has no effect`);
     }
   }
   const capture = fieldsOf(proxyMetadata)[DNS_CAPTURE];
   return {
     ...(Object.keys(mesh).length === 0 ? {} : { meshConfig: mesh }),
-    ...(capture === undefined ? {} : { cni: { ambient: { dnsCapture: String(capture) !== 'false' } } }),
+    ...(capture === undefined ? {} : { cni: { ambient: { dnsCapture: textOf(capture) !== 'false' } } }),
   };
 }
 
@@ -98,8 +98,8 @@ function componentValues(component: string, settings: unknown, warn: (text: stri
     else if (POD_FIELDS.includes(key) && !(key === 'replicaCount' && target !== 'pilot')) taken[key] = value;
     else warn(`${where}.k8s.${key} is not known and has no effect`);
   }
-  if (hub !== undefined) taken.hub = String(hub);
-  if (tag !== undefined) taken.tag = String(tag);
+  if (hub !== undefined) taken.hub = textOf(hub);
+  if (tag !== undefined) taken.tag = textOf(tag);
   return Object.keys(taken).length === 0 ? {} : { [target]: taken };
 }
 
@@ -107,8 +107,8 @@ function componentValues(component: string, settings: unknown, warn: (text: stri
 function environment(list: unknown, where: string, warn: (text: string) => void): Fields {
   const result: Record<string, unknown> = {};
   for (const entry of Array.isArray(list) ? list.map(fieldsOf) : []) {
-    if (typeof entry.name === 'string' && entry.value !== undefined) result[entry.name] = String(entry.value);
-    else warn(`${where}.${String(entry.name)} is not plain text and has no effect`);
+    if (typeof entry.name === 'string' && entry.value !== undefined) result[entry.name] = textOf(entry.value);
+    else warn(`${where}.${textOf(entry.name)} is not plain text and has no effect`);
   }
   return result;
 }
@@ -117,7 +117,7 @@ function ingressValues(list: unknown, warn: (text: string) => void): unknown {
   const ingressGateways: unknown[] = [];
   for (const entry of Array.isArray(list) ? list.map(fieldsOf) : []) {
     const { name = 'istio-ingressgateway', enabled, k8s, ...unknown } = entry;
-    const where = `spec.components.ingressGateways[${String(name)}]`;
+    const where = `spec.components.ingressGateways[${textOf(name)}]`;
     for (const key of Object.keys(unknown)) warn(`${where}.${key} is not known and has no effect`);
     if (enabled === false) continue;
     const { service, ...other } = fieldsOf(k8s);
@@ -131,4 +131,9 @@ function ingressValues(list: unknown, warn: (text: string) => void): unknown {
 
 function fieldsOf(value: unknown): Fields {
   return isMap(value) ? value : {};
+}
+
+/** Objects of a document may have a member named `toString`. */
+function textOf(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
