@@ -46,8 +46,6 @@ import { type KubeProvider, openProvider, type ProviderConfig, readProviderConfi
 export interface ControllerConfig extends ControllerOptions {
   readonly provider: ProviderConfig;
   readonly authority: AuthorityConfig;
-  /** Of this replica, among those that want to lead. */
-  readonly podName: string;
   /** Undefined: tokens are reviewed by the API server. */
   readonly tokensFile: string | undefined;
   readonly tokenAudiences: readonly string[];

@@ -24,6 +24,8 @@ import { debugAnswer } from './debug-pages.ts';
 import type { Leadership } from './leader/leader-election.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { ResourceWatch } from './resource-watch.ts';
+import type { Pod } from './resources.ts';
+import { PeerReports } from './status/peer-reports.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { TranslationLoop } from './translation-loop.ts';
 
@@ -41,6 +43,8 @@ export interface ControllerOptions {
   /** Names and addresses of the serving certificate beside the standard ones. */
   readonly serverNames: readonly string[];
   readonly serverIps: readonly string[];
+  /** Of this replica. */
+  readonly podName: string;
   /** `namespace/account` of the node tunnels. */
   readonly trustedNodeAccounts: ReadonlySet<string>;
 }
@@ -112,8 +116,24 @@ export async function startController(options: ControllerOptions, deps: Controll
       }),
     );
     await watch.synced();
+    const peers = stack.use(
+      new PeerReports({
+        ...{ clock, log: log.child('status'), namespace: settings.rootNamespace },
+        ...{ pods: watch.informer<Pod>({ group: '', kind: 'Pod' }), self: options.podName, port: options.ports.ready },
+      }),
+    );
     const loop = stack.use(
-      new TranslationLoop({ watch, store, settings, statuses, discovery, clock, log, onPass: metrics.translated }),
+      new TranslationLoop({
+        watch,
+        store,
+        settings,
+        statuses,
+        discovery,
+        peers,
+        clock,
+        log,
+        onPass: metrics.translated,
+      }),
     );
     loop.run();
     watch.onChange(() => loop.run());

@@ -7,7 +7,8 @@ import type { Workload } from '../model/workload.ts';
 import type { BoundObject, GatewayResources } from './gateway-ir.ts';
 
 export interface MeshIR {
-  readonly workloads: readonly Workload[];
+  /** By a key that a workload keeps for life; a group in which nothing changed is the same value as before. */
+  readonly workloadGroups: ReadonlyMap<string, readonly Workload[]>;
   readonly services: readonly Service[];
   readonly policies: readonly Authorization[];
   /** What each gateway is told. */
@@ -35,4 +36,9 @@ export interface Translation {
   readonly statuses: readonly StatusPatch[];
   /** Objects that ask for a waypoint. */
   readonly bound: readonly BoundObject[];
+}
+
+/** All workloads, in no particular order. */
+export function workloadsOf({ workloadGroups }: MeshIR): readonly Workload[] {
+  return [...workloadGroups.values()].flat();
 }

@@ -2,7 +2,8 @@
 import type { GroupKind, Informer, KubeObject, KubeSource, RefusedObject } from '../kube/index.ts';
 import type { NamespacedName } from '../model/address.ts';
 import { KINDS } from '../schema/index.ts';
-import type { Resources } from './resources.ts';
+import type { Pod, Resources } from './resources.ts';
+import { PodGroups } from './translate/pod-groups.ts';
 
 const core = (kind: string): GroupKind => ({ group: '', kind });
 const istio = (kind: string): GroupKind => ({ group: 'networking.istio.io', kind });
@@ -31,7 +32,7 @@ const SERVED = {
   referenceGrants: gatewayApi('ReferenceGrant'),
   virtualServices: istio('VirtualService'),
   destinationRules: istio('DestinationRule'),
-} as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>, GroupKind>;
+} as const satisfies Record<Exclude<keyof Resources, 'notServed' | 'refusedPolicies' | 'podGroups'>, GroupKind>;
 
 type Served = keyof typeof SERVED;
 /** Kinds whose absence opens what they guard. */
@@ -41,6 +42,7 @@ export class ResourceWatch implements Disposable {
   readonly #source: KubeSource;
   readonly #informers = new Map<Served, Informer<KubeObject>>();
   readonly #notServed: readonly Informer<KubeObject>[];
+  readonly #podGroups = new PodGroups();
   readonly #subscriptions: Disposable[] = [];
 
   constructor(source: KubeSource) {
@@ -48,6 +50,8 @@ export class ResourceWatch implements Disposable {
     for (const [name, kind] of Object.entries(SERVED)) this.#informers.set(name as Served, source.informer(kind));
     const others = KINDS.filter(({ serving }) => serving === 'not-served');
     this.#notServed = others.map((kind) => source.informer(kind));
+    const pods = source.informer<Pod>(SERVED.pods);
+    this.#subscriptions.push(pods.subscribe((key) => this.#podGroups.update(key, pods.get(key))));
   }
 
   /** Resolves when every kind has been listed once. */
@@ -60,7 +64,7 @@ export class ResourceWatch implements Disposable {
     const notServed = this.#notServed.flatMap((informer) => informer.list());
     const refusedPolicies = GUARDING.flatMap((name) => this.#informers.get(name)?.refused() ?? []);
     // The check of the provider has refused objects of another shape.
-    return { ...lists, notServed, refusedPolicies } as unknown as Resources;
+    return { ...lists, podGroups: this.#podGroups.list(), notServed, refusedPolicies } as unknown as Resources;
   }
 
   informer<T extends KubeObject>(kind: GroupKind): Informer<T> {

@@ -3,7 +3,7 @@ import type { KubeObject, RefusedObject } from '../kube/index.ts';
 import { findKind } from '../schema/index.ts';
 import type { Resources } from './resources.ts';
 
-const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 'refusedPolicies'>>> = {
+const FIELDS: Readonly<Record<string, Exclude<keyof Resources, 'notServed' | 'refusedPolicies' | 'podGroups'>>> = {
   Namespace: 'namespaces',
   Node: 'nodes',
   Pod: 'pods',

@@ -36,6 +36,13 @@ export type TlsRouteObject = KubeObject & TlsRouteBody;
 export type ReferenceGrant = KubeObject & ReferenceGrantBody;
 export type Secret = KubeObject;
 
+/** Some of a namespace's pods; the same value as before while nothing in it changed. */
+export interface PodGroup {
+  readonly key: string;
+  readonly namespace: string;
+  readonly pods: readonly Pod[];
+}
+
 interface WithConditions {
   readonly status?: { readonly conditions?: readonly Condition[] | undefined } | undefined;
 }
@@ -53,6 +60,8 @@ export interface Resources {
   readonly namespaces: readonly Namespace[];
   readonly nodes: readonly KubeNode[];
   readonly pods: readonly Pod[];
+  /** The same pods in groups, when the source keeps them so. */
+  readonly podGroups?: readonly PodGroup[];
   readonly services: readonly KubeService[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly workloadEntries: readonly WorkloadEntry[];

@@ -5,14 +5,15 @@
 import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
-import { AUTHORIZATION_TYPE, type DiscoveryService, type ResourceStore } from '../xds/index.ts';
+import type { DiscoveryService, ResourceStore } from '../xds/index.ts';
 import { DiscoveryEmitter } from './emit/discovery-emitter.ts';
-import type { MeshIR, StatusPatch, Translation } from './ir.ts';
+import type { MeshIR, Translation } from './ir.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import type { ResourceWatch } from './resource-watch.ts';
 import { nameOf, type Resources } from './resources.ts';
 import { AttachmentTracker } from './status/attachment-tracker.ts';
-import { distributionStatuses } from './status/distribution.ts';
+import type { ReplicaReport } from './status/distribution.ts';
+import { DistributionWatch } from './status/distribution-watch.ts';
 import type { StatusWriter } from './status/status-writer.ts';
 import { Translator } from './translate/translator.ts';
 
@@ -21,34 +22,46 @@ export interface TranslationLoopDeps {
   readonly store: ResourceStore;
   readonly settings: MeshSettings;
   readonly statuses: StatusWriter;
-  readonly discovery: Pick<DiscoveryService, 'subscribers'>;
+  readonly discovery: DiscoveryService;
+  /** What other replicas say of their subscribers. */
+  readonly peers: { readonly current: readonly ReplicaReport[] };
   readonly clock: Clock;
   readonly log: Logger;
   readonly onPass: (seconds: number, sizes: Readonly<Record<string, number>>) => void;
 }
 
 /** Subscribers do not tell when they have taken something; asking is cheap. */
-const DISTRIBUTION_MS = 250;
-const EMPTY: Translation = { ir: { workloads: [], services: [], policies: [], gateways: [] }, statuses: [], bound: [] };
+const ATTACHMENT_MS = 250;
+const EMPTY: Translation = {
+  ir: { workloadGroups: new Map(), services: [], policies: [], gateways: [] },
+  statuses: [],
+  bound: [],
+};
 
 export class TranslationLoop implements Disposable {
   readonly #deps: TranslationLoopDeps;
   readonly #translator: Translator;
   readonly #emitter: DiscoveryEmitter;
   readonly #tracker = new AttachmentTracker();
-  readonly #policyChangedAt = new Map<string, number>();
+  readonly #distribution: DistributionWatch;
   readonly #poll: NodeJS.Timeout;
   #translation = EMPTY;
-  #authored: ReadonlySet<string> = new Set();
   #refused: ReadonlyMap<string, string> = new Map();
-  #told = '';
 
   constructor(deps: TranslationLoopDeps) {
     this.#deps = deps;
     this.#translator = new Translator(deps.settings);
     this.#emitter = new DiscoveryEmitter(deps.store, deps.log);
-    this.#poll = setInterval(() => this.#look(), DISTRIBUTION_MS);
+    const { store, discovery, peers } = deps;
+    this.#distribution = new DistributionWatch({ store, discovery, peers, onChange: () => this.#tell() });
+    this.#poll = setInterval(() => this.#look(), ATTACHMENT_MS);
     this.#poll.unref();
+  }
+
+  /** How far this replica's subscribers are. */
+  get report(): ReplicaReport {
+    const attachments = Object.fromEntries(this.#tracker.attachments);
+    return { ...this.#distribution.report, attachments };
   }
 
   /** What is served now. */
@@ -58,37 +71,34 @@ export class TranslationLoop implements Disposable {
 
   /** One pass. Never throws: what cannot be translated leaves the last state in force. */
   run(): void {
-    const { clock, log, watch, store } = this.#deps;
+    const { clock, log, watch } = this.#deps;
     const startMs = clock.monotonicMs();
     try {
       const resources = watch.snapshot();
       this.#translation = this.#translator.translate(resources, this.#tracker.attachments);
       this.#reportRefused(resources);
-      this.#authored = new Set(authoredPolicies(resources));
       const commit = this.#emitter.emit(this.#translation.ir);
-      this.#tracker.committed(this.#translation.ir.gateways, store);
-      for (const key of commit.get(AUTHORIZATION_TYPE) ?? []) this.#policyChangedAt.set(key, store.generation);
-      for (const key of this.#policyChangedAt.keys()) {
-        if (!store.find(AUTHORIZATION_TYPE, key)) this.#policyChangedAt.delete(key);
-      }
+      this.#tracker.committed(this.#translation.ir.gateways, this.#deps.store);
+      this.#distribution.update(this.#translation.ir, new Set(authoredPolicies(resources)), commit);
       const changed = [...commit].map(([typeUrl, names]) => [typeUrl.slice(typeUrl.lastIndexOf('.') + 1), names.size]);
       if (changed.length > 0) log.info('resources changed', Object.fromEntries(changed));
     } catch (error) {
       log.error('translation failed; the last one stays in force', { error: errorMessage(error) });
     }
-    const { workloads, services, policies } = this.#translation.ir;
+    const { workloadGroups, services, policies } = this.#translation.ir;
     const sizes = {
-      workload: workloads.length,
+      workload: [...workloadGroups.values()].reduce((sum, { length }) => sum + length, 0),
       service: services.length,
       policy: policies.length,
       'refused-policy': this.#refused.size,
     };
     this.#deps.onPass((clock.monotonicMs() - startMs) / 1_000, sizes);
-    this.#tell(true);
+    this.#tell();
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#poll);
+    this.#distribution[Symbol.dispose]();
   }
 
   /** One line for each policy that cannot be understood, when it turns so. */
@@ -101,23 +111,17 @@ export class TranslationLoop implements Disposable {
     }
   }
 
-  /** What replicas of gateways have taken by now may be told to clients. */
+  /** What replicas of gateways have taken by now, here or at another replica of ours, may be told to clients. */
   #look(): void {
-    if (this.#tracker.update(this.#translation.bound, this.#deps.discovery.subscribers())) this.run();
-    else this.#tell(false);
+    const { bound } = this.#translation;
+    if (bound.length === 0 && this.#tracker.attachments.size === 0) return;
+    const { discovery, peers } = this.#deps;
+    const elsewhere = peers.current.map(({ attachments }) => attachments);
+    if (this.#tracker.update(bound, discovery.subscribers(), elsewhere)) this.run();
   }
 
-  #tell(always: boolean): void {
-    const subscribers = this.#deps.discovery.subscribers();
-    const distributed = distributionStatuses(this.#translation.ir.policies, this.#authored, {
-      changedAt: this.#policyChangedAt,
-      subscribers,
-    });
-    const told = JSON.stringify(distributed);
-    if (!always && told === this.#told) return;
-    this.#told = told;
-    const statuses: readonly StatusPatch[] = [...this.#translation.statuses, ...distributed];
-    this.#deps.statuses.want(statuses);
+  #tell(): void {
+    this.#deps.statuses.want([...this.#translation.statuses, ...this.#distribution.statuses]);
   }
 }
 

@@ -33,6 +33,8 @@ export interface SubscriberStatus {
 }
 
 export interface DiscoveryService {
+  /** Another number after anything that `subscribers` tells may have changed. */
+  readonly revision: number;
   subscribers(): readonly SubscriberStatus[];
 }
 
@@ -40,6 +42,12 @@ interface Subscriber {
   readonly node: TunnelNode;
   readonly connectedAtMs: number;
   readonly session: DeltaSession;
+}
+
+interface Shared {
+  readonly deps: DiscoveryServiceDeps;
+  readonly subscribers: Set<Subscriber>;
+  revision: number;
 }
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
@@ -58,17 +66,21 @@ const DEFINITION: ServiceDefinition = {
 
 /** Adds the service to a server that its owner starts and closes. */
 export function addDiscoveryService(server: Server, deps: DiscoveryServiceDeps): DiscoveryService {
-  const subscribers = new Set<Subscriber>();
+  const shared: Shared = { deps, subscribers: new Set(), revision: 0 };
+  const { subscribers } = shared;
   server.addService(DEFINITION, {
     DeltaAggregatedResources: (call: Call) => {
       call.on('error', () => undefined); // a broken connection is an end like any other
       authenticate(call, deps).then(
-        (caller) => caller && serve(call, caller, { deps, subscribers }),
+        (caller) => caller && serve(call, caller, shared),
         (error: unknown) => fail(call, status.INTERNAL, errorMessage(error)),
       );
     },
   });
   return {
+    get revision() {
+      return shared.revision;
+    },
     subscribers: () =>
       [...subscribers].map(({ node, connectedAtMs, session }) => ({ node, connectedAtMs, types: session.status() })),
   };
@@ -85,7 +97,7 @@ async function authenticate(call: Call, { authenticator, log }: DiscoveryService
 }
 
 /** Requests were not read before: the stream waits until there is a listener. */
-function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps; subscribers: Set<Subscriber> }): void {
+function serve(call: Call, caller: Caller, shared: Shared): void {
   const { deps, subscribers } = shared;
   let subscriber: Subscriber | undefined;
   let blocked = false;
@@ -111,6 +123,7 @@ function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps;
   const leave = (): void => {
     if (!subscriber) return;
     subscribers.delete(subscriber);
+    shared.revision += 1;
     subscriber.session[Symbol.dispose]();
     deps.log.info('subscriber left', { node: subscriber.node.nodeName, id: subscriber.node.id });
     subscriber = undefined;
@@ -134,6 +147,7 @@ function serve(call: Call, caller: Caller, shared: { deps: DiscoveryServiceDeps;
     return true;
   };
   call.on('data', (bytes: Buffer) => {
+    shared.revision += 1;
     const request = readRequest(bytes, call);
     if (!request || call.writableEnded || (!subscriber && !join(request)) || !subscriber) return;
     if (request.errorMessage !== undefined) {

@@ -114,6 +114,12 @@ export class ResourceStore {
     return this.#tables.get(typeUrl)?.byName.get(name);
   }
 
+  /** A hash of a resource's bytes, the same in every replica; empty when there is none. */
+  digest(typeUrl: string, name: string): string {
+    const resource = this.find(typeUrl, name);
+    return resource ? this.#hash(resource.bytes).toString(16) : '';
+  }
+
   names(typeUrl: string): Iterable<string> {
     return this.#tables.get(typeUrl)?.byName.keys() ?? [];
   }

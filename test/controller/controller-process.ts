@@ -83,12 +83,16 @@ export class ControllerProcess implements AsyncDisposable {
     child.stderr?.on('data', (data: Buffer) => {
       this.output += data.toString();
     });
-    await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(`controller ended: ${this.output}`);
-      const text = await readFile(portsFile, 'utf8').catch(() => undefined);
-      if (text !== undefined) this.#ports = JSON.parse(text) as Ports;
-      return text !== undefined;
-    }, 'the controller is ready');
+    await eventually(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`controller ended: ${this.output}`);
+        const text = await readFile(portsFile, 'utf8').catch(() => undefined);
+        if (text !== undefined) this.#ports = JSON.parse(text) as Ports;
+        return text !== undefined;
+      },
+      'the controller is ready',
+      60_000,
+    );
   }
 
   async kill(signal: NodeJS.Signals): Promise<number | null> {

@@ -50,13 +50,14 @@ test('a subscriber gets the mesh, edits, removals, and the author hears who took
     '.overlay/culvert-controller/AuthorizationPolicy.security.istio.io/shop/deny.json',
   );
   await eventually(async () =>
-    (await readFile(overlay, 'utf8').catch(() => '')).includes('acknowledged by 1 of 1 nodes'),
+    (await readFile(overlay, 'utf8').catch(() => '')).includes('acknowledged by 1 of 2 nodes that need it'),
   );
   const { patch } = JSON.parse(await readFile(overlay, 'utf8')) as {
     patch: { status: { conditions: readonly { type: string; status: string; observedGeneration: string }[] } };
   };
   t.like(patch.status.conditions[0], { type: 'ZtunnelAccepted', status: 'True', observedGeneration: '1' });
-  t.like(patch.status.conditions[1], { type: 'culvert.dev/Distributed', status: 'True' });
+  // No tunnel of node2 is there.
+  t.like(patch.status.conditions[1], { type: 'culvert.dev/Distributed', status: 'False', reason: 'Pending' });
 
   await controller.put('policy.yaml', policy('"81"'));
   await eventually(() => {

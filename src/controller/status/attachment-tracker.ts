@@ -31,15 +31,25 @@ export class AttachmentTracker {
     for (const name of this.#since.keys()) if (!present.has(name)) this.#since.delete(name);
   }
 
-  /** True when something was attached or detached. */
-  update(objects: readonly BoundObject[], subscribers: readonly SubscriberStatus[]): boolean {
+  /**
+   * True when something was attached or detached. `elsewhere`: what other replicas of the control plane have attached,
+   * whose subscribers are not ours: all replicas have to tell clients the same.
+   */
+  update(
+    objects: readonly BoundObject[],
+    subscribers: readonly SubscriberStatus[],
+    elsewhere: readonly Readonly<Record<string, readonly string[]>>[] = [],
+  ): boolean {
     const taken = generationsTaken(subscribers);
     const attached = new Map<string, readonly string[]>();
     let changed = false;
     for (const object of objects) {
       const before = this.#attached.get(object.key) ?? [];
       const now = object.wanted.filter(
-        (gateway) => before.includes(gateway) || this.#isTaken(gateway, object, taken.get(gateway)),
+        (gateway) =>
+          before.includes(gateway) ||
+          elsewhere.some((attached) => attached[object.key]?.includes(gateway)) ||
+          this.#isTaken(gateway, object, taken.get(gateway)),
       );
       const same = now.length === before.length && now.every((gateway, index) => gateway === before[index]);
       if (!same) changed = true;

@@ -6,6 +6,7 @@
  *  - Only the replica that leads writes; who begins to lead writes what is wanted then.
  *  - A failed write is tried again, at most `MAX_ATTEMPTS` times until the wish changes.
  */
+import assert from 'node:assert/strict';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage, MeshError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -39,8 +40,11 @@ const RETRY_MS = 500;
 export class StatusWriter implements AsyncDisposable {
   readonly #deps: StatusWriterDeps;
   readonly #owned = new Map<string, Set<string>>();
+  /** Wishes that were found fulfilled, with the object they were held against. */
+  #fulfilled = new Map<string, { readonly wanted: StatusPatch; readonly object: KubeObject }>();
   readonly #abort = new AbortController();
-  #wanted: readonly StatusPatch[] = [];
+  #given: readonly StatusPatch[] = [];
+  #wanted: ReadonlyMap<string, WantedStatus> = new Map();
   #generation = 0;
   #running: Promise<void> | undefined;
   readonly #leadership: Disposable;
@@ -52,7 +56,8 @@ export class StatusWriter implements AsyncDisposable {
 
   /** Replaces the wish; patches of one object may come in several parts. */
   want(statuses: readonly StatusPatch[]): void {
-    this.#wanted = mergeParts(statuses);
+    if (!sameElements(statuses, this.#given)) this.#wanted = mergeParts(statuses, this.#wanted);
+    this.#given = statuses;
     this.#generation += 1;
     this.#write();
   }
@@ -94,23 +99,28 @@ export class StatusWriter implements AsyncDisposable {
 
   async #writeAll(generation: number): Promise<boolean> {
     let failed = false;
-    for (const wanted of this.#wanted) {
+    const { find } = this.#deps;
+    for (const [id, { merged: wanted }] of this.#wanted) {
+      const object = find(wanted.kind, wanted.key);
+      const before = this.#fulfilled.get(id);
+      if (!object || (before?.wanted === wanted && before.object === object)) continue;
       if (generation !== this.#generation || !this.#mayWrite()) return failed;
-      if (!(await this.#writeOne(wanted))) failed = true;
+      if (!(await this.#writeOne(id, wanted, object))) failed = true;
     }
+    for (const id of this.#fulfilled.keys()) if (!this.#wanted.has(id)) this.#fulfilled.delete(id);
     return failed;
   }
 
-  async #writeOne(wanted: StatusPatch): Promise<boolean> {
-    const { writer, find, clock, log } = this.#deps;
-    const object = find(wanted.kind, wanted.key);
-    if (!object) return true;
-    const id = statusId(wanted);
+  async #writeOne(id: string, wanted: StatusPatch, object: KubeObject): Promise<boolean> {
+    const { writer, clock, log } = this.#deps;
     const owned = this.#owned.get(id) ?? new Set<string>(OWN_CONDITION_TYPES);
     const patch = diffStatus(object, wanted, { owned, now: new Date(clock.nowMs()).toISOString() });
     for (const { type } of wanted.conditions) owned.add(type);
     if (owned.size > OWN_CONDITION_TYPES.length) this.#owned.set(id, owned);
-    if (!patch) return true;
+    if (!patch) {
+      this.#fulfilled.set(id, { wanted, object });
+      return true;
+    }
     try {
       await writer.patchStatus(wanted.kind, wanted.key, patch);
       return true;
@@ -126,13 +136,39 @@ function statusId({ kind, key }: StatusPatch): string {
   return `${kind.kind}.${kind.group}/${key.namespace}/${key.name}`;
 }
 
-function mergeParts(statuses: readonly StatusPatch[]): readonly StatusPatch[] {
-  const merged = new Map<string, StatusPatch>();
+interface WantedStatus {
+  readonly parts: readonly StatusPatch[];
+  readonly merged: StatusPatch;
+}
+
+/** One patch for each object; of an object whose parts are those of before the same one. */
+function mergeParts(
+  statuses: readonly StatusPatch[],
+  before: ReadonlyMap<string, WantedStatus>,
+): ReadonlyMap<string, WantedStatus> {
+  const parts = new Map<string, StatusPatch[]>();
   for (const status of statuses) {
     const id = statusId(status);
-    const before = merged.get(id);
-    const conditions = [...(before?.conditions ?? []), ...status.conditions];
-    merged.set(id, before ? { ...before, conditions, fields: { ...before.fields, ...status.fields } } : status);
+    const known = parts.get(id);
+    if (known) known.push(status);
+    else parts.set(id, [status]);
   }
-  return [...merged.values()];
+  return new Map(
+    [...parts].map(([id, own]) => {
+      const known = before.get(id);
+      return [id, known && sameElements(known.parts, own) ? known : { parts: own, merged: merge(own) }];
+    }),
+  );
+}
+
+function merge(parts: readonly StatusPatch[]): StatusPatch {
+  const [first] = parts;
+  assert(first, 'an object is wanted by its first part');
+  if (parts.length === 1) return first;
+  const fields = parts.flatMap((part) => Object.entries(part.fields ?? {}));
+  return { ...first, conditions: parts.flatMap(({ conditions }) => conditions), fields: Object.fromEntries(fields) };
+}
+
+function sameElements<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((one, index) => one === b[index]);
 }

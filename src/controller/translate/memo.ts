@@ -9,6 +9,8 @@ import { isDeepStrictEqual } from 'node:util';
 interface Entry {
   readonly dependencies: readonly unknown[];
   readonly value: unknown;
+  /** Of a section: what it is made of. */
+  readonly memo?: Memo;
 }
 
 export class Memo {
@@ -17,14 +19,28 @@ export class Memo {
 
   /** The value of `key`. The same key always has the same type of value. */
   get<T>(key: string, dependencies: readonly unknown[], compute: () => T): T {
-    const before = this.#previous.get(key);
-    if (before && sameDependencies(before.dependencies, dependencies)) {
-      this.#current.set(key, before);
-      return before.value as T; // stored under this key by this call
-    }
+    const before = this.#kept(key, dependencies);
+    if (before) return before.value as T; // stored under this key by this call
+    const old = this.#previous.get(key);
     const fresh = compute();
-    const value = before && isDeepStrictEqual(before.value, fresh) ? (before.value as T) : fresh;
+    const value = old && isDeepStrictEqual(old.value, fresh) ? (old.value as T) : fresh;
     this.#current.set(key, { dependencies, value });
+    return value;
+  }
+
+  /**
+   * As `get`, for a value made of many: `compute` gets a memo of its own, of which nothing is asked or forgotten while
+   * the section stays. Values are compared by their elements only; elements are kept by that memo.
+   */
+  section<T>(key: string, dependencies: readonly unknown[], compute: (memo: Memo) => T): T {
+    const before = this.#kept(key, dependencies);
+    if (before) return before.value as T; // stored under this key by this call
+    const old = this.#previous.get(key);
+    const memo = old?.memo ?? new Memo();
+    const fresh = compute(memo);
+    memo.sweep();
+    const value = old && same(old.value, fresh) ? (old.value as T) : fresh;
+    this.#current.set(key, { dependencies, value, memo });
     return value;
   }
 
@@ -32,6 +48,13 @@ export class Memo {
   sweep(): void {
     this.#previous = this.#current;
     this.#current = new Map();
+  }
+
+  #kept(key: string, dependencies: readonly unknown[]): Entry | undefined {
+    const before = this.#previous.get(key);
+    if (!before || !sameDependencies(before.dependencies, dependencies)) return undefined;
+    this.#current.set(key, before);
+    return before;
   }
 }
 

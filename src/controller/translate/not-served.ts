@@ -2,7 +2,8 @@
 import type { KubeObject } from '../../kube/index.ts';
 import type { ParentRef } from '../../schema/index.ts';
 import type { ConditionValue, StatusPatch } from '../ir.ts';
-import { type Gateway, namespaceOf, type Secret } from '../resources.ts';
+import { type Gateway, nameOf, namespaceOf, type Resources, type Secret } from '../resources.ts';
+import type { Memo } from './memo.ts';
 
 const CONTROLLER_NAME = 'culvert.dev/gateway-controller';
 
@@ -43,4 +44,25 @@ export function remoteSecretStatus(secret: Secret): StatusPatch | undefined {
     key: { namespace: namespaceOf(secret), name: secret.metadata.name },
     conditions: [{ type: 'culvert.dev/Served', status: 'False', reason: 'NotServed', message }],
   };
+}
+
+/** What is told about all of them. */
+export function otherStatuses(
+  memo: Memo,
+  { gateways, notServed, secrets }: Pick<Resources, 'gateways' | 'notServed' | 'secrets'>,
+): readonly StatusPatch[] {
+  const told = <T extends KubeObject>(
+    kind: string,
+    objects: readonly T[],
+    tell: (object: T) => StatusPatch | undefined,
+  ): readonly StatusPatch[] =>
+    objects.flatMap((object) => {
+      const status = memo.get(`${kind} ${object.kind} ${nameOf(object)}`, [object], () => tell(object));
+      return status ? [status] : [];
+    });
+  return [
+    ...told('gateway', gateways, gatewayStatus),
+    ...told('other', notServed, notServedStatus),
+    ...told('secret', secrets, remoteSecretStatus),
+  ];
 }

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { KubeObject } from '../../kube/index.ts';
 import { authorize } from '../../model/authorize.ts';
+import { workloadsOf } from '../ir.ts';
 import { DEFAULT_MESH_SETTINGS } from '../mesh-settings.ts';
 import { resourcesOf } from '../resources-fixture.ts';
 import { Translator } from './translator.ts';
@@ -21,7 +22,7 @@ function refused(kind: string, spec: unknown, namespace = 'shop', annotations: R
 
 function translated(one: ReturnType<typeof refused>) {
   const { ir, statuses } = new Translator(DEFAULT_MESH_SETTINGS).translate(resourcesOf([POD], [one]));
-  return { policies: ir.policies, lists: ir.workloads[0]?.authorizationPolicies ?? [], status: statuses[0] };
+  return { policies: ir.policies, lists: workloadsOf(ir)[0]?.authorizationPolicies ?? [], status: statuses[0] };
 }
 
 const CALLER = {

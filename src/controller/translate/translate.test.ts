@@ -1,9 +1,11 @@
 /** Translations by example: `testdata/translate/<case>.in.yaml` gives `<case>.out.yaml`; UPDATE_TESTDATA=1 rewrites. */
+
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { parseAllDocuments, stringify } from 'yaml';
 import { parseManifest } from '../../kube/index.ts';
 import type { Translation } from '../ir.ts';
+import { workloadsOf } from '../ir.ts';
 import { DEFAULT_MESH_SETTINGS } from '../mesh-settings.ts';
 import type { Resources } from '../resources.ts';
 import { resourcesOf } from '../resources-fixture.ts';
@@ -47,8 +49,8 @@ function translateAttached(translator: Translator, resources: Resources): Transl
 
 function render({ ir, statuses }: Translation): string {
   const told = statuses.filter(({ conditions, fields }) => conditions.length > 0 || !isEmpty(fields ?? {}));
-  const { services, workloads, policies, gateways } = ir;
-  const sections = { services, workloads, policies, gateways, statuses: told };
+  const { services, policies, gateways } = ir;
+  const sections = { services, workloads: workloadsOf(ir), policies, gateways, statuses: told };
   return stringify(compact(sections), { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
@@ -62,7 +64,7 @@ for (const file of cases) {
     t.is(text, readFileSync(expected, 'utf8'));
     const second = translateAttached(translator, readResources(file));
     t.is(render(second), text);
-    t.true(second.ir.workloads.every((workload, index) => workload === first.ir.workloads[index]));
+    t.true(workloadsOf(second.ir).every((workload, index) => workload === workloadsOf(first.ir)[index]));
     t.true(second.ir.policies.every((policy, index) => policy === first.ir.policies[index]));
   });
 }
@@ -95,8 +97,8 @@ test('a change computes again only what depends on it', (t) => {
   const [pod, ...rest] = resources.pods;
   const changed = { ...pod, metadata: { ...pod?.metadata, labels: { app: 'renamed' } } } as Resources['pods'][number];
   const after = translator.translate({ ...resources, pods: [changed, ...rest] });
-  const other = before.ir.workloads.findIndex(({ name }) => name === 'leaving');
-  t.not(after.ir.workloads[0], before.ir.workloads[0]);
-  t.is(after.ir.workloads[other], before.ir.workloads[other]);
+  const other = workloadsOf(before.ir).findIndex(({ name }) => name === 'leaving');
+  t.not(workloadsOf(after.ir)[0], workloadsOf(before.ir)[0]);
+  t.is(workloadsOf(after.ir)[other], workloadsOf(before.ir)[other]);
   t.true(after.ir.services.every((service, index) => service === before.ir.services[index]));
 });

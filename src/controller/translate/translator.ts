@@ -2,35 +2,39 @@
  * Resources to IR. Same resources, same IR: what is remembered between passes only saves work.
  * A broken object becomes a status condition, and everything else still ships.
  */
+import assert from 'node:assert/strict';
 import type { KubeObject } from '../../kube/index.ts';
+import type { Authorization } from '../../model/authorization.ts';
 import type { Service } from '../../model/service.ts';
 import type { Workload } from '../../model/workload.ts';
-import type { BoundObject } from '../gateway-ir.ts';
-import type { StatusPatch, Translation } from '../ir.ts';
+import type { MeshIR, StatusPatch, Translation } from '../ir.ts';
 import type { MeshSettings } from '../mesh-settings.ts';
-import { byAge, compareText, nameOf, namespaceOf, type PeerAuthentication, type Resources } from '../resources.ts';
-import { type TranslatedPolicy, translateAuthorizationPolicy } from './authorization-policy.ts';
-import { allocateAddresses } from './auto-addresses.ts';
+import { compareText, type Namespace, nameOf, namespaceOf, type PodGroup, type Resources } from '../resources.ts';
+import { translateAuthorizationPolicy } from './authorization-policy.ts';
+import { boundObjects } from './bound-objects.ts';
 import { slicePods, sliceService, translateEndpointSlice } from './endpoint-slice.ts';
-import { ownHostnames } from './hostname-owner.ts';
+import { groupBy } from './group-by.ts';
 import { type Attachments, attachedGateways } from './l7/attachment.ts';
-import { translateL7 } from './l7/l7-pass.ts';
+import { type L7Output, translateL7 } from './l7/l7-pass.ts';
 import { type ServedGateways, servedGateways } from './l7/served-gateways.ts';
 import { Memo } from './memo.ts';
-import { gatewayStatus, notServedStatus, remoteSecretStatus } from './not-served.ts';
-import { staticStrictPolicy, translatePeerAuthentications } from './peer-authentication.ts';
-import { type NamespaceScope, nodeLocality, translatePod } from './pod-workload.ts';
+import { namespaceScopes, type Policies, type Scopes } from './namespace-scopes.ts';
+import { otherStatuses } from './not-served.ts';
+import { ofRevision } from './of-revision.ts';
+import { staticStrictPolicy } from './peer-authentication.ts';
+import { groupPods } from './pod-groups.ts';
+import { nodeLocality, translatePod } from './pod-workload.ts';
 import { translateRefusedPolicy } from './refused-policy.ts';
-import { translateService } from './service.ts';
-import { translateEntryServices, translateEntryWorkloads } from './service-entry.ts';
+import { type Services, translateServices } from './service-catalog.ts';
+import { translateEntryWorkloads } from './service-entry.ts';
 import type { ServiceInfo } from './service-info.ts';
-import { toWaypoint, type Waypoint } from './waypoint.ts';
+import { toWaypoint, type Waypoint, type Waypoints } from './waypoint.ts';
 import { type WaypointAllows, waypointAllows } from './waypoint-allow.ts';
 import { isRequirement, requirementPolicies } from './waypoint-requirement.ts';
 import { translateWorkloadEntry } from './workload-entry.ts';
+import { NO_LOCALITY } from './workload-parts.ts';
 
 const NETWORK_LABEL = 'topology.istio.io/network';
-const REVISION_LABEL = 'istio.io/rev';
 
 export class Translator {
   readonly #settings: MeshSettings;
@@ -50,20 +54,17 @@ export class Translator {
   }
 }
 
-/** One pass over a snapshot. */
+/** One pass over a snapshot. Its sections depend on lists; a list in which nothing changed is the list of before. */
 class Pass {
   readonly #settings: MeshSettings;
   readonly #memo: Memo;
   readonly #resources: Resources;
   readonly #network: string;
-  readonly #namespaces: ReadonlyMap<string, Resources['namespaces'][number]>;
-  readonly #waypoints: ReadonlyMap<string, Waypoint>;
+  readonly #namespaces: ReadonlyMap<string, Namespace>;
+  readonly #waypoints: Waypoints;
   readonly #served: ServedGateways;
   readonly #attachments: Attachments;
   readonly #waypointAllows: WaypointAllows;
-  readonly #policies: readonly TranslatedPolicy[];
-  readonly #peerByNamespace: ReadonlyMap<string, readonly PeerAuthentication[]>;
-  readonly #statuses: StatusPatch[] = [];
 
   constructor(
     settings: MeshSettings,
@@ -71,66 +72,59 @@ class Pass {
     { resources, attachments }: { readonly resources: Resources; readonly attachments: Attachments },
   ) {
     this.#settings = settings;
+    this.#attachments = attachments;
     this.#memo = memo;
     this.#resources = resources;
-    this.#namespaces = new Map(resources.namespaces.map((namespace) => [namespace.metadata.name, namespace]));
+    const { namespaces, pods } = resources;
+    this.#namespaces = memo.section(
+      'namespaces',
+      [namespaces],
+      () => new Map(namespaces.map((namespace) => [namespace.metadata.name, namespace])),
+    );
     this.#network = this.#namespaces.get(settings.rootNamespace)?.metadata.labels?.[NETWORK_LABEL] ?? '';
-    this.#attachments = attachments;
     this.#waypoints = this.#findWaypoints();
     this.#served = this.#findServed();
-    const { pods } = resources;
-    this.#waypointAllows = memo.get('waypoint allows', [this.#waypoints, pods], () =>
-      waypointAllows(this.#waypoints, pods, settings),
+    const instances = settings.autoAllowWaypoints ? pods : [];
+    this.#waypointAllows = memo.get('waypoint allows', [this.#waypoints, instances], () =>
+      waypointAllows(this.#waypoints, instances, settings),
     );
-    const authored = resources.authorizationPolicies.map((object) =>
-      memo.get(`policy ${nameOf(object)}`, [object], () => translateAuthorizationPolicy(object, settings)),
-    );
-    const refused = resources.refusedPolicies.map((one) =>
-      memo.get(`refused ${one.object.kind} ${nameOf(one.object)}`, [one], () => translateRefusedPolicy(one, settings)),
-    );
-    this.#policies = [...authored, ...refused];
-    this.#peerByNamespace = groupBy(resources.peerAuthentications, namespaceOf);
   }
 
   run(): Translation {
     const services = this.#services();
-    const entries = this.#entries();
-    const { infos, canonical } = ownHostnames(services, entries.infos);
-    const scopes = this.#scopes(infos);
-    const byName = new Map(services.map((info) => [`${info.service.namespace}/${info.service.name}`, info]));
-    const workloads = [
-      ...this.#pods(scopes, this.#listedPods(byName)),
-      ...this.#workloadEntries(scopes),
-      ...this.#entryWorkloads(scopes, infos),
-      ...this.#sliceWorkloads(byName),
-    ];
-    this.#tellOthers();
-    const l7 = translateL7({
-      scopeOf: scopes,
-      resources: this.#resources,
-      settings: this.#settings,
-      network: this.#network,
-      memo: this.#memo,
-      served: this.#served,
-      infos,
-      workloads,
-    });
+    const policies = this.#policies();
+    const groups = this.#resources.podGroups ?? groupPods(this.#resources.pods);
+    const scopes = this.#scopes(services, policies, groups);
+    const entries = this.#workloadEntries(scopes);
+    const workloadGroups = new Map<string, readonly Workload[]>([
+      ...this.#pods(groups, scopes, services),
+      ['workload entries', entries.workloads],
+      ['service entries', this.#entryWorkloads(scopes, services)],
+      ['endpoint slices', this.#sliceWorkloads(services)],
+    ]);
+    const l7 = this.#l7(services, scopes, workloadGroups);
     return {
+      bound: this.#memo.section('bound', [services.infos], () => boundObjects(services.infos)),
       ir: {
-        workloads,
-        services: infos.map((info) => this.#withCanonical(info, canonical.has(info))),
-        policies: this.#authorizations(scopes, workloads),
+        workloadGroups,
         gateways: l7.gateways,
+        services: this.#canonicalServices(services),
+        policies: this.#authorizations(policies, scopes, workloadGroups),
       },
-      bound: boundObjects(infos),
-      statuses: [...this.#statuses, ...this.#policies.map(({ status }) => status), ...l7.statuses],
+      statuses: [
+        ...services.statuses,
+        ...entries.statuses,
+        ...this.#others(),
+        ...policies.translated.map(({ status }) => status),
+        ...l7.statuses,
+      ],
     };
   }
 
-  #findWaypoints(): ReadonlyMap<string, Waypoint> {
-    const classes = new Map(this.#resources.gatewayClasses.map((one) => [one.metadata.name, one]));
-    const { gateways } = this.#resources;
-    return this.#memo.get('waypoints', [gateways, this.#resources.gatewayClasses, this.#network], () => {
+  #findWaypoints(): Waypoints {
+    const { gateways, gatewayClasses } = this.#resources;
+    return this.#memo.get('waypoints', [gateways, gatewayClasses, this.#network], () => {
+      const classes = new Map(gatewayClasses.map((one) => [one.metadata.name, one]));
       const found = new Map<string, Waypoint>();
       for (const gateway of gateways) {
         const waypoint = toWaypoint(gateway, classes.get(gateway.spec.gatewayClassName), this.#network);
@@ -148,6 +142,45 @@ class Pass {
     );
   }
 
+  /** Without gateways of ours, and policies that may need one, nothing of it depends on workloads and pods. */
+  #l7({ infos }: Services, scopes: Scopes, workloadGroups: MeshIR['workloadGroups']): L7Output {
+    const { services, pods, workloadEntries, serviceEntries, namespaces } = this.#resources;
+    const { httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, referenceGrants } = this.#resources;
+    const { virtualServices, destinationRules } = this.#resources;
+    const { authorizationPolicies, requestAuthentications } = this.#resources;
+    const isNeeded = this.#served.size + authorizationPolicies.length + requestAuthentications.length > 0;
+    const endpoints = isNeeded ? [pods, workloadEntries, serviceEntries, [...workloadGroups.values()]] : [];
+    const gatewayRoutes = [httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, referenceGrants];
+    const routes = [...gatewayRoutes, virtualServices, destinationRules];
+    const policies = [authorizationPolicies, requestAuthentications, scopes];
+    const dependencies = [
+      this.#served,
+      infos,
+      services,
+      namespaces,
+      this.#network,
+      ...routes,
+      ...policies,
+      ...endpoints,
+    ];
+    return this.#memo.section('l7', dependencies, (memo) =>
+      translateL7({
+        ...{ resources: this.#resources, settings: this.#settings, network: this.#network, served: this.#served },
+        scopeOf: (namespace) => {
+          const scope = scopes.get(namespace);
+          assert(scope, 'every namespace that has anything has a scope');
+          return scope;
+        },
+        ...{ memo, infos, workloads: endpoints.length === 0 ? [] : [...workloadGroups.values()].flat() },
+      }),
+    );
+  }
+
+  #bindingAround(kind: string, object: KubeObject) {
+    const attached = attachedGateways(this.#attachments, kind, object);
+    return { ...this.#around(namespaceOf(object)), served: this.#served, attached };
+  }
+
   #around(namespace: string) {
     return {
       settings: this.#settings,
@@ -157,223 +190,188 @@ class Pass {
     };
   }
 
-  #bindingAround(kind: string, object: KubeObject) {
-    const attached = attachedGateways(this.#attachments, kind, object);
-    return { ...this.#around(namespaceOf(object)), served: this.#served, attached };
+  #services(): Services {
+    const { services, serviceEntries } = this.#resources;
+    const around = [this.#namespaces, this.#network, this.#waypoints, this.#served, this.#attachments];
+    const dependencies = [services, serviceEntries, ...around];
+    return this.#memo.section('services', dependencies, (memo) =>
+      translateServices(memo, this.#resources, (kind, object) => this.#bindingAround(kind, object)),
+    );
   }
 
-  #services(): readonly ServiceInfo[] {
-    return this.#resources.services.flatMap((object) => {
-      const around = this.#bindingAround('Service', object);
-      const { network, namespace, waypoints, served, attached } = around;
-      const dependencies = [object, network, namespace, waypoints, served, attached];
-      const info = this.#memo.get(`service ${nameOf(object)}`, dependencies, () => translateService(object, around));
-      if (info?.status) this.#statuses.push(info.status);
-      return info ? [info] : [];
+  #policies(): Policies {
+    const { authorizationPolicies, refusedPolicies, peerAuthentications } = this.#resources;
+    const dependencies = [authorizationPolicies, refusedPolicies, peerAuthentications];
+    return this.#memo.section('policies', dependencies, (memo) => {
+      const ordered = [...authorizationPolicies].sort((a, b) => compareText(nameOf(a), nameOf(b)));
+      const authored = ordered.map((object) =>
+        memo.get(`policy ${nameOf(object)}`, [object], () => translateAuthorizationPolicy(object, this.#settings)),
+      );
+      const refused = refusedPolicies.map((one) =>
+        memo.get(`refused ${one.object.kind} ${nameOf(one.object)}`, [one], () =>
+          translateRefusedPolicy(one, this.#settings),
+        ),
+      );
+      return { translated: [...authored, ...refused], peerByNamespace: groupBy(peerAuthentications, namespaceOf) };
     });
   }
 
-  #entries(): { readonly infos: readonly ServiceInfo[] } {
-    const entries = [...this.#resources.serviceEntries].sort(byAge);
-    const allocated = this.#memo.get('auto addresses', [entries], () => allocateAddresses(entries));
-    const infos = entries.flatMap((entry) => {
-      const around = this.#bindingAround('ServiceEntry', entry);
-      const { network, namespace, waypoints, served, attached } = around;
-      const own = allocated.get(nameOf(entry)) ?? [];
-      const dependencies = [entry, network, namespace, waypoints, served, attached, own];
-      const translated = this.#memo.get(`entry ${nameOf(entry)}`, dependencies, () =>
-        translateEntryServices(entry, around, own),
-      );
-      this.#statuses.push(translated.status);
-      return translated.infos;
-    });
-    return { infos };
-  }
-
-  #scopes(infos: readonly ServiceInfo[]): (namespace: string) => NamespaceScope {
-    const { rootNamespace } = this.#settings;
-    const services = groupBy(infos, (info) => info.service.namespace);
-    const selected = this.#policies.flatMap(({ selector }) => (selector ? [selector] : []));
-    const policies = groupBy(selected, ({ key }) => key.slice(0, key.indexOf('/')));
-    const scopes = new Map<string, NamespaceScope>();
-    return (namespace) => {
-      const known = scopes.get(namespace);
-      if (known) return known;
-      const own = this.#peerByNamespace.get(namespace) ?? [];
-      const meshWide = this.#peerByNamespace.get(rootNamespace) ?? [];
-      const peer = this.#memo.get(`peer ${namespace}`, [own, meshWide], () =>
-        translatePeerAuthentications(own, meshWide, this.#settings, namespace),
-      );
-      const rootPolicies = namespace === rootNamespace ? [] : (policies.get(rootNamespace) ?? []);
-      const around = this.#around(namespace);
-      const there = services.get(namespace) ?? [];
-      const listed = [...(policies.get(namespace) ?? []), ...rootPolicies];
-      const dependencies = [
-        around.network,
-        around.namespace,
-        around.waypoints,
-        there,
-        listed,
-        peer,
-        this.#waypointAllows,
-        this.#served,
-      ];
-      const scope = this.#memo.get(`scope ${namespace}`, dependencies, () => ({
-        ...around,
-        services: there,
-        policies: { selected: listed, peer },
-        waypointAllows: this.#waypointAllows,
-        isServed: (key: string) => this.#served.has(key),
-      }));
-      scopes.set(namespace, scope);
-      return scope;
-    };
+  /** What holds in every namespace that has anything. */
+  #scopes(services: Services, policies: Policies, groups: readonly PodGroup[]): Scopes {
+    const { workloadEntries, serviceEntries, gateways } = this.#resources;
+    const { authorizationPolicies, requestAuthentications } = this.#resources;
+    const used = new Set([
+      ...this.#namespaces.keys(),
+      ...groups.map(({ namespace }) => namespace),
+      ...[...workloadEntries, ...serviceEntries].map(namespaceOf),
+      ...policies.peerByNamespace.keys(),
+      ...services.infos.map(({ service }) => service.namespace),
+      ...[...gateways, ...authorizationPolicies, ...requestAuthentications].map(namespaceOf),
+    ]);
+    const around = [this.#network, this.#namespaces, this.#waypoints, this.#waypointAllows, this.#served];
+    return this.#memo.section('scopes', [services, policies, [...used], ...around], (memo) =>
+      namespaceScopes(memo, [...used], {
+        ...{ settings: this.#settings, served: this.#served, waypointAllows: this.#waypointAllows },
+        ...{ infos: services.infos, policies, around: (namespace) => this.#around(namespace) },
+      }),
+    );
   }
 
   /** Services without a selector that list a pod in a slice, by `namespace/name/uid` of the pod. */
-  #listedPods(byName: ReadonlyMap<string, ServiceInfo>): ReadonlyMap<string, readonly ServiceInfo[]> {
-    const listed = new Map<string, ServiceInfo[]>();
-    for (const slice of this.#resources.endpointSlices) {
-      const info = byName.get(sliceService(slice) ?? '');
-      if (!info || info.selector) continue;
-      for (const pod of slicePods(slice)) listed.set(pod, [...(listed.get(pod) ?? []), info]);
-    }
-    return listed;
+  #listedPods({ byName }: Services): ReadonlyMap<string, readonly ServiceInfo[]> {
+    const { endpointSlices } = this.#resources;
+    return this.#memo.get('listed pods', [endpointSlices, byName], () => {
+      const listed = new Map<string, ServiceInfo[]>();
+      for (const slice of endpointSlices) {
+        const info = byName.get(sliceService(slice) ?? '');
+        if (!info || info.selector) continue;
+        for (const pod of slicePods(slice)) listed.set(pod, [...(listed.get(pod) ?? []), info]);
+      }
+      return listed;
+    });
   }
 
-  #pods(
-    scopes: (namespace: string) => NamespaceScope,
-    listed: ReadonlyMap<string, readonly ServiceInfo[]>,
-  ): readonly Workload[] {
-    const localities = new Map(
-      this.#resources.nodes.map((node) => [
-        node.metadata.name,
-        this.#memo.get(`locality ${node.metadata.name}`, [node], () => nodeLocality(node)),
-      ]),
+  #pods(groups: readonly PodGroup[], scopes: Scopes, services: Services): readonly [string, readonly Workload[]][] {
+    const { nodes } = this.#resources;
+    const localities = this.#memo.get(
+      'localities',
+      [nodes],
+      () => new Map(nodes.map((node) => [node.metadata.name, nodeLocality(node)])),
     );
-    const nowhere = this.#memo.get('locality', [], () => nodeLocality(undefined));
-    return this.#resources.pods.flatMap((pod) => {
-      const scope = scopes(namespaceOf(pod));
-      const locality = localities.get(pod.spec?.nodeName ?? '') ?? nowhere;
-      const listedBy = listed.get(`${nameOf(pod)}/${pod.metadata.uid ?? ''}`) ?? [];
-      const workload = this.#memo.get(`pod ${nameOf(pod)}`, [pod, scope, locality, listedBy], () =>
-        translatePod(pod, scope, { locality, listedBy }),
+    const listed = this.#listedPods(services);
+    return groups.map(({ key, namespace, pods }) => {
+      const scope = scopes.get(namespace);
+      const dependencies = [pods, scope, localities, listed];
+      const workloads = this.#memo.section(`pods ${key}`, dependencies, (memo) =>
+        pods.flatMap((pod) => {
+          if (!scope) return []; // every namespace that has a group has one
+          const locality = localities.get(pod.spec?.nodeName ?? '') ?? NO_LOCALITY;
+          const listedBy = listed.get(`${nameOf(pod)}/${pod.metadata.uid ?? ''}`) ?? [];
+          const workload = memo.get(pod.metadata.name, [pod, scope, locality, listedBy], () =>
+            translatePod(pod, scope, { locality, listedBy }),
+          );
+          return workload ? [workload] : [];
+        }),
       );
-      return workload ? [workload] : [];
+      return [`pods ${key}`, workloads];
     });
   }
 
-  #workloadEntries(scopes: (namespace: string) => NamespaceScope): readonly Workload[] {
-    return this.#resources.workloadEntries.map((entry) => {
-      const scope = scopes(namespaceOf(entry));
-      const translated = this.#memo.get(`vm ${nameOf(entry)}`, [entry, scope], () =>
-        translateWorkloadEntry(entry, scope),
-      );
-      this.#statuses.push(translated.status);
-      return translated.workload;
+  #workloadEntries(scopes: Scopes): { workloads: readonly Workload[]; statuses: readonly StatusPatch[] } {
+    const { workloadEntries } = this.#resources;
+    return this.#memo.section('workload entries', [workloadEntries, scopes], (memo) => {
+      const translated = workloadEntries.flatMap((entry) => {
+        const scope = scopes.get(namespaceOf(entry));
+        if (!scope) return [];
+        return [memo.get(`vm ${nameOf(entry)}`, [entry, scope], () => translateWorkloadEntry(entry, scope))];
+      });
+      return {
+        workloads: translated.map(({ workload }) => workload),
+        statuses: translated.map(({ status }) => status),
+      };
     });
   }
 
-  #entryWorkloads(scopes: (namespace: string) => NamespaceScope, infos: readonly ServiceInfo[]): readonly Workload[] {
-    const own = infos.filter(({ origin }) => origin === 'ServiceEntry');
-    const byEntry = groupBy(own, ({ service }) => `${service.namespace}/${service.name}`);
-    return this.#resources.serviceEntries.flatMap((entry) => {
-      const scope = scopes(namespaceOf(entry));
-      const services = byEntry.get(nameOf(entry)) ?? [];
-      return this.#memo.get(`endpoints ${nameOf(entry)}`, [entry, scope, services], () =>
-        translateEntryWorkloads(entry, services, scope),
-      );
+  #entryWorkloads(scopes: Scopes, { infos }: Services): readonly Workload[] {
+    const { serviceEntries } = this.#resources;
+    return this.#memo.section('entry endpoints', [serviceEntries, scopes, infos], (memo) => {
+      const own = infos.filter(({ origin }) => origin === 'ServiceEntry');
+      const byEntry = groupBy(own, ({ service }) => `${service.namespace}/${service.name}`);
+      return serviceEntries.flatMap((entry) => {
+        const scope = scopes.get(namespaceOf(entry));
+        if (!scope) return [];
+        const services = byEntry.get(nameOf(entry)) ?? [];
+        return memo.get(`endpoints ${nameOf(entry)}`, [entry, scope, services], () =>
+          translateEntryWorkloads(entry, services, scope),
+        );
+      });
     });
   }
 
-  #sliceWorkloads(byName: ReadonlyMap<string, ServiceInfo>): readonly Workload[] {
-    return this.#resources.endpointSlices.flatMap((slice) => {
-      const info = byName.get(sliceService(slice) ?? '');
-      if (!info) return [];
-      return this.#memo.get(`slice ${nameOf(slice)}`, [slice, info, this.#network], () =>
-        translateEndpointSlice(slice, info, { settings: this.#settings, network: this.#network }),
-      );
-    });
-  }
-
-  #withCanonical(info: ServiceInfo, canonical: boolean): Service {
-    const { service } = info;
-    if (service.canonical === canonical) return service;
-    return this.#memo.get(`canonical ${info.key}`, [service], () => ({ ...service, canonical }));
-  }
-
-  #authorizations(scopes: (namespace: string) => NamespaceScope, workloads: readonly Workload[]) {
-    const authored = this.#policies.flatMap(({ policy }) => (policy ? [policy] : []));
-    const policies = [...authored, ...this.#waypointAllows.values(), ...this.#requirements(workloads)];
-    if (this.#resources.peerAuthentications.length === 0) return policies;
-    const converted = [...this.#peerByNamespace.keys()].flatMap((namespace) =>
-      scopes(namespace).policies.peer.workloads.flatMap((workload) => (workload.converted ? [workload.converted] : [])),
+  #sliceWorkloads({ byName }: Services): readonly Workload[] {
+    const { endpointSlices } = this.#resources;
+    const around = { settings: this.#settings, network: this.#network };
+    return this.#memo.section('slices', [endpointSlices, byName, this.#network], (memo) =>
+      endpointSlices.flatMap((slice) => {
+        const info = byName.get(sliceService(slice) ?? '');
+        if (!info) return [];
+        return memo.get(`slice ${nameOf(slice)}`, [slice, info, this.#network], () =>
+          translateEndpointSlice(slice, info, around),
+        );
+      }),
     );
-    const strict = this.#memo.get('static strict', [], () => staticStrictPolicy(this.#settings));
-    return [...policies, ...converted, strict];
+  }
+
+  #canonicalServices({ infos, canonical }: Services): readonly Service[] {
+    return this.#memo.section('canonical', [infos, canonical], (memo) =>
+      infos.map((info) => {
+        const { service } = info;
+        const isCanonical = canonical.has(info);
+        if (service.canonical === isCanonical) return service;
+        return memo.get(info.key, [service], () => ({ ...service, canonical: isCanonical }));
+      }),
+    );
+  }
+
+  #authorizations(
+    { translated, peerByNamespace }: Policies,
+    scopes: Scopes,
+    workloadGroups: MeshIR['workloadGroups'],
+  ): readonly Authorization[] {
+    const requirements = this.#requirements(workloadGroups);
+    const dependencies = [translated, scopes, this.#waypointAllows, requirements];
+    return this.#memo.section('authorizations', dependencies, (memo) => {
+      const authored = translated.flatMap(({ policy }) => (policy ? [policy] : []));
+      const policies = [...authored, ...this.#waypointAllows.values(), ...requirements];
+      if (peerByNamespace.size === 0) return policies;
+      const peers = [...peerByNamespace.keys()].flatMap((namespace) => scopes.get(namespace)?.policies.peer ?? []);
+      const converted = peers.flatMap(({ workloads }) =>
+        workloads.flatMap((workload) => (workload.converted ? [workload.converted] : [])),
+      );
+      return [...policies, ...converted, memo.get('strict', [], () => staticStrictPolicy(this.#settings))];
+    });
   }
 
   /** What the tunnels of workloads that only their waypoint may reach list. */
-  #requirements(workloads: readonly Workload[]) {
-    const keys = [...new Set(workloads.flatMap((one) => one.authorizationPolicies.filter(isRequirement)))].sort();
+  #requirements(workloadGroups: MeshIR['workloadGroups']): readonly Authorization[] {
+    const listed = [...workloadGroups].flatMap(([key, workloads]) =>
+      this.#memo.get(`required ${key}`, [workloads], () =>
+        workloads.flatMap(({ authorizationPolicies }) => authorizationPolicies.filter(isRequirement)),
+      ),
+    );
+    const keys = [...new Set(listed)].sort();
     return this.#memo.get('waypoint requirements', [keys, this.#served], () =>
       requirementPolicies(keys, this.#served, this.#settings),
     );
   }
 
-  #tellOthers(): void {
-    const told = <T extends Resources['notServed'][number]>(
-      kind: string,
-      objects: readonly T[],
-      tell: (object: T) => StatusPatch | undefined,
-    ) => {
-      for (const object of objects) {
-        const key = `${kind} ${object.kind} ${nameOf(object)}`;
-        const status = this.#memo.get(key, [object], () => tell(object));
-        if (status) this.#statuses.push(status);
-      }
-    };
-    const foreign = this.#resources.gateways.filter((gateway) => !this.#served.has(nameOf(gateway)));
-    told('gateway', foreign, gatewayStatus);
-    told('other', this.#resources.notServed, notServedStatus);
-    told('secret', this.#resources.secrets, remoteSecretStatus);
+  #others(): readonly StatusPatch[] {
+    const { gateways, notServed, secrets } = this.#resources;
+    return this.#memo.section('others', [gateways, this.#served, notServed, secrets], (memo) =>
+      otherStatuses(memo, {
+        ...{ notServed, secrets },
+        gateways: gateways.filter((gateway) => !this.#served.has(nameOf(gateway))),
+      }),
+    );
   }
-}
-
-function boundObjects(infos: readonly ServiceInfo[]): readonly BoundObject[] {
-  const asking = groupBy(
-    infos.filter(({ wanted }) => wanted.length > 0),
-    ({ origin, service }) => `${origin} ${service.namespace}/${service.name}`,
-  );
-  return [...asking].flatMap(([key, [first, ...rest]]) => {
-    if (!first) return [];
-    const { service, wanted } = first;
-    const hostnames = [first, ...rest].map((info) => info.service.hostname);
-    return [{ key, namespace: service.namespace, name: service.name, hostnames, wanted }];
-  });
-}
-
-function ofRevision(resources: Resources, revision: string): Resources {
-  const isOurs = ({ metadata }: KubeObject) => (metadata.labels?.[REVISION_LABEL] ?? revision) === revision;
-  const ours = <T extends KubeObject>(objects: readonly T[]) => objects.filter(isOurs);
-  return {
-    ...resources,
-    authorizationPolicies: [...ours(resources.authorizationPolicies)].sort((a, b) => compareText(nameOf(a), nameOf(b))),
-    requestAuthentications: [...ours(resources.requestAuthentications)].sort(byAge),
-    peerAuthentications: ours(resources.peerAuthentications),
-    refusedPolicies: resources.refusedPolicies.filter(({ object }) => isOurs(object)),
-    serviceEntries: ours(resources.serviceEntries),
-    workloadEntries: ours(resources.workloadEntries),
-  };
-}
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group) group.push(item);
-    else groups.set(key, [item]);
-  }
-  return groups;
 }

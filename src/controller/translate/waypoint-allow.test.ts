@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { KubeObject } from '../../kube/index.ts';
+import { workloadsOf } from '../ir.ts';
 import { DEFAULT_MESH_SETTINGS } from '../mesh-settings.ts';
 import { resourcesOf } from '../resources-fixture.ts';
 import { Translator } from './translator.ts';
@@ -36,7 +37,7 @@ function translate(autoAllowWaypoints: boolean, more: readonly KubeObject[]) {
     resourcesOf([...objects, ...more]),
     new Map([['Service shop/cart', ['shop/wp']]]),
   );
-  const listed = ir.workloads.filter(({ authorizationPolicies }) => authorizationPolicies.includes(KEY));
+  const listed = workloadsOf(ir).filter(({ authorizationPolicies }) => authorizationPolicies.includes(KEY));
   return { policies: ir.policies, listed: listed.map(({ name }) => name) };
 }
 

@@ -1,11 +1,12 @@
 /**
  * Where the API server is and what proves who asks: a kubeconfig file, or what Kubernetes gives every pod.
  *
- * The client library knows the ways of proving (token files that are renewed, client certificates, exec plugins). It is
- * loaded when a cluster is really used: programs over a directory never pay for it.
+ * The client library knows every way of proving (exec plugins, identity providers, proxies). It is loaded only where the
+ * usual ways (`direct-access.ts`) do not do.
  */
 import { type Dispatcher, request } from 'undici';
 import { errorMessage, MeshError } from '../../core/errors.ts';
+import { type DirectAccess, kubeconfigAccess, podAccess } from './direct-access.ts';
 
 export type ClusterLocation =
   | { readonly kind: 'kubeconfig'; readonly file: string }
@@ -27,42 +28,63 @@ export interface ApiCall {
 export type ApiTransport = (call: ApiCall) => Promise<Dispatcher.ResponseData>;
 
 const HEADERS_TIMEOUT_MS = 30_000;
+const SHARED_FOR_MS = 60_000;
 
 /** Throws ERR_CONFIG when the location cannot be used. Does not connect. */
 export async function openTransport(location: ClusterLocation): Promise<ApiTransport> {
-  const { KubeConfig, RequestContext, HttpMethod } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
-  try {
-    if (location.kind === 'kubeconfig') config.loadFromFile(location.file);
-    else config.loadFromOptions(inClusterOptions(location));
-  } catch (cause) {
-    throw new MeshError('ERR_CONFIG', `cannot use the cluster's configuration: ${errorMessage(cause)}`, { cause });
+  if (location.kind === 'in-cluster') {
+    const { host, port, accountDir } = location;
+    return directTransport(await podAccess(host, port, accountDir));
   }
-  const server = config.getCurrentCluster()?.server;
-  if (server === undefined) throw new MeshError('ERR_CONFIG', 'the kubeconfig names no current cluster');
-  return async ({ method, path, query = {}, body, contentType, signal, silenceMs }) => {
-    const url = `${server.replace(/\/+$/, '')}${path}`;
-    const context = new RequestContext(url, HttpMethod[method]);
-    await config.applySecurityAuthentication(context);
-    const dispatcher = context.getDispatcher();
-    const headers = { ...context.getHeaders(), accept: 'application/json', 'user-agent': 'culvert' };
-    return request(url, {
-      ...{ method, query, headersTimeout: HEADERS_TIMEOUT_MS, bodyTimeout: silenceMs },
-      headers: contentType === undefined ? headers : { ...headers, 'content-type': contentType },
-      ...(dispatcher ? { dispatcher: dispatcher as unknown as Dispatcher } : {}),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal ? { signal } : {}),
-    });
+  const access = await kubeconfigAccess(location.file);
+  return access ? directTransport(access) : libraryTransport(location.file);
+}
+
+function directTransport({ server, dispatcher, authorization }: DirectAccess): ApiTransport {
+  return async (call) => {
+    const header = await authorization();
+    return send(server, call, dispatcher, header === undefined ? {} : { authorization: header });
   };
 }
 
-function inClusterOptions({ host, port, accountDir }: ClusterLocation & { readonly kind: 'in-cluster' }) {
-  const server = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const authProvider = { name: 'tokenFile', config: { tokenFile: `${accountDir}/token` } };
-  return {
-    clusters: [{ name: 'cluster', caFile: `${accountDir}/ca.crt`, server, skipTLSVerify: false }],
-    users: [{ name: 'account', authProvider }],
-    contexts: [{ name: 'pod', user: 'account', cluster: 'cluster' }],
-    currentContext: 'pod',
+/** By the client library, which knows every kind of user. */
+async function libraryTransport(file: string): Promise<ApiTransport> {
+  const { KubeConfig, RequestContext, HttpMethod } = await import('@kubernetes/client-node');
+  const config = new KubeConfig();
+  try {
+    config.loadFromFile(file);
+  } catch (cause) {
+    throw new MeshError('ERR_CONFIG', `cannot use the cluster's configuration: ${errorMessage(cause)}`, { cause });
+  }
+  const server = config.getCurrentCluster()?.server?.replace(/\/+$/, '');
+  if (server === undefined) throw new MeshError('ERR_CONFIG', 'the kubeconfig names no current cluster');
+  // The library makes connections of their own for every call; calls of a minute share those of the first.
+  let shared: { readonly dispatcher: Dispatcher | undefined; readonly untilMs: number } | undefined;
+  return async (call) => {
+    const context = new RequestContext(`${server}${call.path}`, HttpMethod[call.method]);
+    await config.applySecurityAuthentication(context);
+    const nowMs = performance.now();
+    if (!shared || nowMs >= shared.untilMs) {
+      shared?.dispatcher?.close().catch(() => undefined); // open watches go on until they end
+      const dispatcher = context.getDispatcher() as unknown as Dispatcher | undefined;
+      shared = { dispatcher, untilMs: nowMs + SHARED_FOR_MS };
+    }
+    return send(server, call, shared.dispatcher, context.getHeaders());
   };
+}
+
+function send(
+  server: string,
+  { method, path, query = {}, body, contentType, signal, silenceMs }: ApiCall,
+  dispatcher: Dispatcher | undefined,
+  credentials: Readonly<Record<string, string>>,
+): Promise<Dispatcher.ResponseData> {
+  const headers = { ...credentials, accept: 'application/json', 'user-agent': 'culvert' };
+  return request(`${server}${path}`, {
+    ...{ method, query, headersTimeout: HEADERS_TIMEOUT_MS, bodyTimeout: silenceMs },
+    headers: contentType === undefined ? headers : { ...headers, 'content-type': contentType },
+    ...(dispatcher ? { dispatcher } : {}),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(signal ? { signal } : {}),
+  });
 }

@@ -23,10 +23,17 @@ test('a new listing tells what came, changed and went, and nothing else', (t) =>
   const { set, heard } = makeSet();
   set.replace([object('same', '1'), object('changed', '1'), object('gone', '1')]);
   heard.length = 0;
-  set.replace([object('same', '1'), object('changed', '2'), object('new', '3')]);
+  set.replace([object('same', '1'), object('changed', '2', { labels: { app: 'x' } }), object('new', '3')]);
   t.deepEqual(heard.sort(), ['changed', 'gone', 'new']);
   t.deepEqual(set.list('shop').length, 3);
   t.deepEqual(set.list('other'), []);
+});
+
+test('a change of what nobody reads is no news', (t) => {
+  const { set, heard } = makeSet();
+  set.set(object('one', '1'));
+  set.set(object('one', '2', { managedFields: [{}] } as object));
+  t.deepEqual(heard, ['one']);
 });
 
 test('a version already known is no news', (t) => {

@@ -1,4 +1,5 @@
 /** The objects of one kind as they are now, and who wants to hear about them. */
+import { isDeepStrictEqual } from 'node:util';
 import { errorMessage } from '../../core/errors.ts';
 import type { NamespacedName } from '../../model/address.ts';
 import type { ObjectCheck } from '../file/manifest.ts';
@@ -93,6 +94,8 @@ export class ObjectSet {
     }
     this.#accept(text);
     this.#unknown.delete(text);
+    // Most changes of pods and nodes are of what nobody reads here: they are none.
+    if (before && isDeepStrictEqual(withoutVersion(before), withoutVersion(stripped))) return false;
     this.#objects.set(text, stripped);
     return true;
   }
@@ -122,6 +125,10 @@ export class ObjectSet {
       }
     }
   }
+}
+
+function withoutVersion({ metadata: { resourceVersion: _version, ...metadata }, ...object }: KubeObject): unknown {
+  return { ...object, metadata };
 }
 
 function keyOf({ namespace, name }: ObjectMeta): NamespacedName {
