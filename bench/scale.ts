@@ -76,6 +76,7 @@ async function main(): Promise<void> {
 
   const ready: number[] = [];
   const removed: number[] = [];
+  const replaced = new Map<number, string>();
   const churn = async () => {
     for (let i = 0; i < +options.seconds; i += 1) {
       const index = (i * 37) % +pods;
@@ -84,17 +85,21 @@ async function main(): Promise<void> {
       await delay(1_000);
       removed.push((gone.get(leaving.uid) ?? Infinity) - leaving.atMs);
       ready.push((seen.get(coming.uid) ?? Infinity) - coming.atMs);
-      await population.removePod(index, coming.uid.slice(coming.uid.lastIndexOf('/') + 1));
-      await population.makePod(index, `p-${index}`);
+      replaced.set(index, coming.uid.slice(coming.uid.lastIndexOf('/') + 1));
     }
   };
-  row('CPU at two replaced pods per second', await cpuShare(pid, churn));
+  row('CPU at one replaced pod per second', await cpuShare(pid, churn));
   row('ready -> wire', `p50 ${percentile(ready, 0.5).toFixed(1)} ms, p99 ${percentile(ready, 0.99).toFixed(1)} ms`);
   row(
     'removed -> wire',
     `p50 ${percentile(removed, 0.5).toFixed(1)} ms, p99 ${percentile(removed, 0.99).toFixed(1)} ms`,
   );
 
+  // As it was before, for the next run over the same API server.
+  for (const [index, name] of replaced) {
+    await population.removePod(index, name);
+    await population.makePod(index, `p-${index}`);
+  }
   const count = +options.subscribers;
   const askedMs = performance.now();
   const many = await Promise.all(Array.from({ length: count }, (_, i) => subscribe({ ...common, index: i + 1 })));

@@ -43,7 +43,8 @@ export async function subscribe(options: SubscriberOptions): Promise<Subscriber>
   const askedMs = performance.now();
   stream.on('data', (bytes: Buffer) => {
     const atMs = performance.now();
-    const { nonce, resources } = readResponse(bytes, (name, removed) => onResource?.({ name, removed, atMs }));
+    const tell = onResource && ((name: string, removed: boolean) => onResource({ name, removed, atMs }));
+    const { nonce, resources } = readResponse(bytes, tell);
     first.resolve({ ms: atMs - askedMs, resources, bytes: bytes.length });
     stream.write(encodeDeltaRequest(request({ responseNonce: nonce })));
   });
@@ -64,21 +65,28 @@ function request({ responseNonce }: { readonly responseNonce: string }) {
   };
 }
 
-/** Walks over a response: resources 2, nonce 5, removed names 6; of a resource its name 3. */
-function readResponse(bytes: Buffer, tell: (name: string, removed: boolean) => void) {
+/**
+ * Walks over a response: resources 2, nonce 5, removed names 6; of a resource its name 3. Who asks for no names costs
+ * little more than the transport.
+ */
+function readResponse(bytes: Buffer, tell: ((name: string, removed: boolean) => void) | undefined) {
   let nonce = '';
   let resources = 0;
-  for (const { field, value } of fields(bytes)) {
-    if (field === 5) nonce = value.toString();
-    if (field === 6) tell(value.toString(), true);
-    if (field !== 2) continue;
-    resources += 1;
-    for (const inner of fields(value)) if (inner.field === 3) tell(inner.value.toString(), false);
-  }
+  walk(bytes, (field, start, end) => {
+    if (field === 5) nonce = bytes.toString('utf8', start, end);
+    else if (field === 6) tell?.(bytes.toString('utf8', start, end), true);
+    else if (field === 2) resources += 1;
+    if (field !== 2 || !tell) return;
+    const resource = bytes.subarray(start, end);
+    walk(resource, (inner, from, to) => {
+      if (inner === 3) tell(resource.toString('utf8', from, to), false);
+    });
+  });
   return { nonce, resources };
 }
 
-function* fields(bytes: Buffer): Generator<{ readonly field: number; readonly value: Buffer }> {
+/** Every field of these messages is length-delimited. */
+function walk(bytes: Buffer, visit: (field: number, start: number, end: number) => void): void {
   let at = 0;
   const varint = (): number => {
     let value = 0;
@@ -90,9 +98,9 @@ function* fields(bytes: Buffer): Generator<{ readonly field: number; readonly va
     }
   };
   while (at < bytes.length) {
-    const field = varint() >> 3; // every field of these messages is length-delimited
+    const field = varint() >> 3;
     const length = varint();
-    yield { field, value: bytes.subarray(at, at + length) };
+    visit(field, at, at + length);
     at += length;
   }
 }

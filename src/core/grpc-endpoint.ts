@@ -31,7 +31,13 @@ export interface GrpcEndpoint {
 const DEFAULT_HTTPS_PORT = 443;
 /** 200 MiB: the first answer describes a whole cluster. */
 const MAX_RECEIVE_BYTES = 200 * 1024 * 1024;
+/**
+ * A snapshot of a large mesh has megabytes: it should not take a round trip for every 64 KiB. A server keeps about as
+ * much memory for each connection as this window is large: hence not more.
+ */
+const FLOW_CONTROL_WINDOW = 256 * 1024;
 const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.keepalive_permit_without_calls': 1,

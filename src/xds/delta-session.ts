@@ -25,6 +25,9 @@ const MAX_ASKED_NAMES = 100_000;
 /** What is referred to comes first: an address may list a policy. */
 const SEND_ORDER: readonly string[] = [AUTHORIZATION_TYPE, ADDRESS_TYPE, ...WAYPOINT_TYPES];
 
+/** Of one resource, for guesses. */
+const USUAL_RESOURCE_BYTES = 300;
+
 /** What one subscriber has of one type; for the status of the control plane. */
 export interface TypeStatus {
   readonly typeUrl: string;
@@ -42,6 +45,8 @@ interface TypeState {
   readonly wildcard: boolean;
   /** Keys asked for on demand, and the blocks that cover them. */
   readonly asked: Set<string>;
+  /** Nothing has been sent yet, and all there is is wanted: one snapshot for all such subscribers. */
+  everything: boolean;
   /** Names whose newest state is to be sent. */
   pending: Set<string>;
   /** A response is due although no name is pending. */
@@ -84,14 +89,18 @@ export class DeltaSession implements Disposable {
 
   /** The next response to write, undefined when nothing may be sent now. Ask again after each write and request. */
   next(): EncodedResponse | undefined {
-    const others = [...this.#types.keys()].filter((typeUrl) => !SEND_ORDER.includes(typeUrl));
-    for (const typeUrl of [...SEND_ORDER, ...others]) {
-      const state = this.#types.get(typeUrl);
-      if (!state || state.unanswered || (typeUrl === ADDRESS_TYPE && this.#hasNewPolicies())) continue;
-      const names = this.#sendable(state);
-      if (names.size > 0 || state.owesAnswer) return this.#response(state, names);
-    }
-    return undefined;
+    const due = this.#nextDue();
+    if (!due) return undefined;
+    return due.state.everything ? this.#snapshot(due.state) : this.#response(due.state, due.names);
+  }
+
+  /** About how many bytes `next` would give; 0: nothing. */
+  nextSize(): number {
+    const due = this.#nextDue();
+    if (!due) return 0;
+    const { state, names } = due;
+    // An empty response is one all the same.
+    return 1 + (state.everything ? this.#store.snapshot(state.typeUrl).length : USUAL_RESOURCE_BYTES * names.size);
   }
 
   status(): readonly TypeStatus[] {
@@ -119,6 +128,7 @@ export class DeltaSession implements Disposable {
       typeUrl,
       wildcard,
       asked: new Set(asked),
+      everything: wildcard && !isWaypointType(typeUrl) && initialVersions.size === 0,
       pending: new Set(),
       owesAnswer: true,
       unanswered: undefined,
@@ -128,6 +138,7 @@ export class DeltaSession implements Disposable {
       lastNack: undefined,
     };
     this.#types.set(typeUrl, state);
+    if (state.everything) return 'accepted';
     for (const key of [...state.asked]) this.#askBlocks(state, key);
     for (const name of this.#initialNames(state)) {
       const { version } = this.#store.find(typeUrl, name) ?? { version: '' };
@@ -137,6 +148,17 @@ export class DeltaSession implements Disposable {
       if (this.#isOurs(typeUrl, name) && !this.#isKnown(state, name)) state.pending.add(name);
     }
     return 'accepted';
+  }
+
+  #nextDue(): { readonly state: TypeState; readonly names: ReadonlySet<string> } | undefined {
+    const others = [...this.#types.keys()].filter((typeUrl) => !SEND_ORDER.includes(typeUrl));
+    for (const typeUrl of [...SEND_ORDER, ...others]) {
+      const state = this.#types.get(typeUrl);
+      if (!state || state.unanswered || (typeUrl === ADDRESS_TYPE && this.#hasNewPolicies())) continue;
+      const names = this.#sendable(state);
+      if (names.size > 0 || state.owesAnswer) return { state, names };
+    }
+    return undefined;
   }
 
   #initialNames({ typeUrl, wildcard, asked }: TypeState): Iterable<string> {
@@ -243,10 +265,14 @@ export class DeltaSession implements Disposable {
   #sendable(state: TypeState): ReadonlySet<string> {
     const { typeUrl, pending } = state;
     const addresses = this.#types.get(ADDRESS_TYPE);
-    if (typeUrl !== AUTHORIZATION_TYPE || !addresses || (addresses.pending.size === 0 && !addresses.unanswered)) {
-      return pending;
-    }
+    const settled = !addresses || (addresses.pending.size === 0 && !addresses.unanswered && !addresses.everything);
+    if (typeUrl !== AUTHORIZATION_TYPE || settled) return pending;
     return new Set([...pending].filter((name) => this.#store.find(typeUrl, name)));
+  }
+
+  #snapshot(state: TypeState): EncodedResponse {
+    state.everything = false;
+    return this.#sent(state, [this.#store.snapshot(state.typeUrl)], []);
   }
 
   #response(state: TypeState, names: ReadonlySet<string>): EncodedResponse {
@@ -257,14 +283,18 @@ export class DeltaSession implements Disposable {
       if (resource) found.push(resource);
       else removed.push(name);
     }
+    state.pending = new Set([...state.pending].filter((name) => !names.has(name)));
+    const resources = found.map((resource) => (state.wildcard ? resource.encoded : resource.encodedWithAliases()));
+    return this.#sent(state, resources, removed);
+  }
+
+  #sent(state: TypeState, resources: readonly Uint8Array[], removed: readonly string[]): EncodedResponse {
     const generation = this.#store.generation;
     const nonce = this.#newNonce();
-    state.pending = new Set([...state.pending].filter((name) => !names.has(name)));
     state.owesAnswer = false;
     state.unanswered = { nonce, generation };
     state.lastNonce = nonce;
     state.sentGeneration = generation;
-    const resources = found.map((resource) => (state.wildcard ? resource.encoded : resource.encodedWithAliases()));
     return { typeUrl: state.typeUrl, nonce, systemVersion: String(generation), resources, removed };
   }
 }

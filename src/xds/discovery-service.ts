@@ -9,9 +9,11 @@ import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { type Authenticator, type Caller, toCallerCredentials } from '../model/caller.ts';
 import { DeltaSession, type TypeStatus } from './delta-session.ts';
-import { DELTA_STREAM_PATH, type DeltaRequest, decodeDeltaRequest, encodeDeltaResponse } from './message-codec.ts';
+import { DELTA_STREAM_PATH, type DeltaRequest, decodeDeltaRequest } from './message-codec.ts';
 import { checkNode, type TunnelNode } from './node-check.ts';
 import type { ResourceStore } from './resource-store.ts';
+import { ResponseWriter } from './response-writer.ts';
+import { TransferBudget } from './transfer-budget.ts';
 
 export interface DiscoveryServiceDeps {
   readonly store: ResourceStore;
@@ -42,9 +44,11 @@ interface Subscriber {
   readonly node: TunnelNode;
   readonly connectedAtMs: number;
   readonly session: DeltaSession;
+  readonly writer: ResponseWriter;
 }
 
 interface Shared {
+  readonly budget: TransferBudget;
   readonly deps: DiscoveryServiceDeps;
   readonly subscribers: Set<Subscriber>;
   revision: number;
@@ -66,7 +70,12 @@ const DEFINITION: ServiceDefinition = {
 
 /** Adds the service to a server that its owner starts and closes. */
 export function addDiscoveryService(server: Server, deps: DiscoveryServiceDeps): DiscoveryService {
-  const shared: Shared = { deps, subscribers: new Set(), revision: 0 };
+  const shared: Shared = {
+    deps,
+    budget: new TransferBudget(deps.clock),
+    subscribers: new Set(),
+    revision: 0,
+  };
   const { subscribers } = shared;
   server.addService(DEFINITION, {
     DeltaAggregatedResources: (call: Call) => {
@@ -100,28 +109,11 @@ async function authenticate(call: Call, { authenticator, log }: DiscoveryService
 function serve(call: Call, caller: Caller, shared: Shared): void {
   const { deps, subscribers } = shared;
   let subscriber: Subscriber | undefined;
-  let blocked = false;
-  const push = (): void => {
-    try {
-      while (!blocked && subscriber && call.writable) {
-        const response = subscriber.session.next();
-        if (!response) return;
-        const bytes = encodeDeltaResponse(response);
-        deps.onPush?.(response.typeUrl, bytes.length);
-        blocked = !call.write(bytes);
-      }
-    } catch (error) {
-      // Runs inside a commit of the store: what one subscriber breaks must not reach the others.
-      deps.log.error('push failed', { id: subscriber?.node.id, error: errorMessage(error) });
-      fail(call, status.INTERNAL, 'internal error');
-    }
-  };
-  call.on('drain', () => {
-    blocked = false;
-    push();
-  });
+  const push = (): void => subscriber?.writer.push();
+  call.on('drain', () => subscriber?.writer.drained());
   const leave = (): void => {
     if (!subscriber) return;
+    subscriber.writer[Symbol.dispose]();
     subscribers.delete(subscriber);
     shared.revision += 1;
     subscriber.session[Symbol.dispose]();
@@ -141,7 +133,15 @@ function serve(call: Call, caller: Caller, shared: Shared): void {
       return false;
     }
     const session = new DeltaSession(deps.store, check.node, { newNonce: randomUUID, onPending: push });
-    subscriber = { node: check.node, connectedAtMs: deps.clock.nowMs(), session };
+    const writer = new ResponseWriter({
+      ...{ transport: call, session, budget: shared.budget },
+      onPush: (typeUrl, bytes) => deps.onPush?.(typeUrl, bytes),
+      onFailure: (error) => {
+        deps.log.error('push failed', { id: check.node.id, error });
+        fail(call, status.INTERNAL, 'internal error');
+      },
+    });
+    subscriber = { node: check.node, connectedAtMs: deps.clock.nowMs(), session, writer };
     subscribers.add(subscriber);
     deps.log.info('subscriber joined', { node: check.node.nodeName, id: check.node.id });
     return true;
@@ -158,6 +158,7 @@ function serve(call: Call, caller: Caller, shared: Shared): void {
       fail(call, status.RESOURCE_EXHAUSTED, 'too many resource names');
       return leave();
     }
+    if (request.responseNonce !== '') subscriber.writer.answered();
     push();
   });
   call.on('end', () => {

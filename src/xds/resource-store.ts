@@ -43,6 +43,8 @@ interface TypeTable {
   readonly blocks: BlockIndex;
   readonly byGroup: Map<string, Set<string>>;
   readonly byNode: Map<string, Set<string>>;
+  /** Undefined: changed since it was made. */
+  snapshot: Buffer | undefined;
 }
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -114,6 +116,14 @@ export class ResourceStore {
     return this.#tables.get(typeUrl)?.byName.get(name);
   }
 
+  /** All resources of a type as they stand in a response, one after the other; made once for all who ask meanwhile. */
+  snapshot(typeUrl: string): Uint8Array {
+    const table = this.#tables.get(typeUrl);
+    if (!table) return new Uint8Array();
+    table.snapshot ??= Buffer.concat([...table.byName.values()].map(({ encoded }) => encoded));
+    return table.snapshot;
+  }
+
   /** A hash of a resource's bytes, the same in every replica; empty when there is none. */
   digest(typeUrl: string, name: string): string {
     const resource = this.find(typeUrl, name);
@@ -162,6 +172,7 @@ export class ResourceStore {
     const table = this.#table(typeUrl);
     const old = table.byName.get(name);
     if (input ? old && isSame(old, input) : !old) return false;
+    table.snapshot = undefined;
     if (old) unindex(table, old);
     if (input) index(table, this.#encode(typeUrl, input));
     return true;
@@ -183,7 +194,8 @@ export class ResourceStore {
   #table(typeUrl: string): TypeTable {
     const known = this.#tables.get(typeUrl);
     if (known) return known;
-    const table = {
+    const table: TypeTable = {
+      snapshot: undefined,
       byName: new Map(),
       byAlias: new Map(),
       blocks: new BlockIndex(),

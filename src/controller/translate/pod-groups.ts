@@ -5,8 +5,8 @@
 import type { NamespacedName } from '../../model/address.ts';
 import { namespaceOf, type Pod, type PodGroup } from '../resources.ts';
 
-/** A namespace of 20 000 pods has groups of about 300. */
-const GROUPS_PER_NAMESPACE = 64;
+/** A pass looks at every group and at every pod of those that changed: neither should be many. */
+const GROUPS_PER_NAMESPACE = 16;
 
 export class PodGroups {
   readonly #members = new Map<string, Map<string, Pod>>();
