@@ -147,12 +147,12 @@ class Pass {
     const { services, pods, workloadEntries, serviceEntries, namespaces } = this.#resources;
     const { httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, referenceGrants } = this.#resources;
     const { virtualServices, destinationRules } = this.#resources;
-    const { authorizationPolicies, requestAuthentications } = this.#resources;
+    const { authorizationPolicies, requestAuthentications, refusedPolicies, secrets } = this.#resources;
     const isNeeded = this.#served.size + authorizationPolicies.length + requestAuthentications.length > 0;
     const endpoints = isNeeded ? [pods, workloadEntries, serviceEntries, [...workloadGroups.values()]] : [];
     const gatewayRoutes = [httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, referenceGrants];
     const routes = [...gatewayRoutes, virtualServices, destinationRules];
-    const policies = [authorizationPolicies, requestAuthentications, scopes];
+    const policies = [authorizationPolicies, requestAuthentications, refusedPolicies, secrets, scopes];
     const dependencies = [
       this.#served,
       infos,
