@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "captured.h"
+#include "fields.h"
 #include "session.h"
 #include "session_pool.h"
 #include "stream.h"
@@ -26,35 +27,6 @@ constexpr size_t kFrameHeaderBytes = 9;
 
 Stream* stream_of(nghttp2_session* http2, int32_t number) {
   return static_cast<Stream*>(nghttp2_session_get_stream_user_data(http2, number));
-}
-
-nghttp2_nv field(const std::string& name, const std::string& value) {
-  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
-}
-
-/** `pairs`: name, value, name, value. */
-std::vector<nghttp2_nv> fields(const std::vector<std::string>& pairs) {
-  std::vector<nghttp2_nv> list;
-  for (size_t i = 0; i + 1 < pairs.size(); i += 2) list.push_back(field(pairs[i], pairs[i + 1]));
-  return list;
-}
-
-/** Puts in what differs from connection to connection. */
-std::string fill(Worker& worker, const std::string& text, const std::string& source) {
-  if (std::none_of(text.begin(), text.end(), [](char c) { return c >= kSourcePart && c <= kSpanPart; })) return text;
-  std::string filled;
-  for (const char c : text) {
-    if (c == kSourcePart)
-      filled += source;
-    else if (c == kTracePart)
-      filled += worker.random_hex(32);
-    else if (c == kSpanPart)
-      filled += worker.random_hex(16);
-    else
-      filled += c;
-  }
-  return filled;
 }
 
 }  // namespace

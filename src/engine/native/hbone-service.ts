@@ -12,12 +12,13 @@ import type { OwnerScope } from '../owner-scope.ts';
 import type { PeerWatch } from '../peer-watch.ts';
 import type { EngineHandlers, EngineListener, EngineOptions, HboneStream, ListenerOptions } from '../port.ts';
 import type { SessionSet } from '../session-set.ts';
-import type { AcceptedConnection, EngineThreads, IncomingStream, TakenDecision } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
 import { NativeConnection } from './native-connection.ts';
 import { openNativeListener } from './native-listener.ts';
 import { NativeSession } from './native-session.ts';
 import type { OwnerPool } from './owner-pool.ts';
 import { endConnection } from './stream-outcome.ts';
+import type { AcceptedConnection, IncomingStream, TakenDecision } from './thread-events.ts';
 import type { TlsContexts } from './tls-contexts.ts';
 
 /** The application could not be reached. */

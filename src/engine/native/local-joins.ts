@@ -6,10 +6,11 @@ import { toFailure } from '../failure.ts';
 import { type LocalPeers, localStream } from '../local-peers.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, ForwardLocal, ForwardPlain } from '../port.ts';
-import type { AcceptedConnection, EngineThreads, StreamEnded } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
 import { NativeConnection } from './native-connection.ts';
 import type { OwnerPool } from './owner-pool.ts';
 import { endConnection } from './stream-outcome.ts';
+import type { AcceptedConnection, StreamEnded } from './thread-events.ts';
 
 export interface LocalJoinsDeps {
   readonly handlers: EngineHandlers;

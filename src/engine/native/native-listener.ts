@@ -5,8 +5,9 @@ import { ACCEPT_BACKLOG, acceptedOptions } from '../listener.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineListener, EngineOptions, ListenerOptions } from '../port.ts';
 import { LISTENER_KIND } from './addon.ts';
-import type { EngineThreads, OnAccepted } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
 import type { OwnerPool } from './owner-pool.ts';
+import type { OnAccepted } from './thread-events.ts';
 
 /** Listens until it is closed; the scope knows it meanwhile. Throws ERR_SYSTEM with the address and what the kernel said. */
 export function openNativeListener(

@@ -5,7 +5,8 @@
 import { EventEmitter } from 'node:events';
 import { MeshError } from '../../core/errors.ts';
 import { CLOSE_CAUSE } from './addon.ts';
-import type { EngineThreads, IncomingStream, SessionEvents, TakenDecision } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
+import type { IncomingStream, SessionEvents, TakenDecision } from './thread-events.ts';
 
 interface Events {
   close: [];

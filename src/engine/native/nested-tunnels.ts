@@ -2,12 +2,13 @@
 import { MeshError } from '../../core/errors.ts';
 import type { OwnerScope } from '../owner-scope.ts';
 import type { EngineHandlers, EngineOptions, ForwardDoubleHbone } from '../port.ts';
-import type { EngineThreads, StreamEnded } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
 import type { NativeConnection } from './native-connection.ts';
 import { NativeSession } from './native-session.ts';
 import type { OwnerPool } from './owner-pool.ts';
 import type { PeerVerdicts } from './peer-verdicts.ts';
 import { endConnection, toError } from './stream-outcome.ts';
+import type { StreamEnded } from './thread-events.ts';
 
 export interface NestedTunnelsDeps {
   readonly handlers: Pick<EngineHandlers, 'credentials' | 'peerRevoked'>;

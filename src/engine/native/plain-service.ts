@@ -11,13 +11,14 @@ import type {
   OutboundDecision,
   PlainConnection,
 } from '../port.ts';
-import type { AcceptedConnection, EngineThreads, StreamEnded, TakenDecision } from './engine-threads.ts';
+import type { EngineThreads } from './engine-threads.ts';
 import type { LocalJoins } from './local-joins.ts';
 import { NativeConnection } from './native-connection.ts';
 import { openNativeListener } from './native-listener.ts';
 import type { NestedTunnels } from './nested-tunnels.ts';
 import type { OwnerPool } from './owner-pool.ts';
 import { endConnection } from './stream-outcome.ts';
+import type { AcceptedConnection, StreamEnded, TakenDecision } from './thread-events.ts';
 
 /** Plain connections are closed, whatever the status. */
 const CLOSED = 0;

@@ -7,8 +7,8 @@ import { REVOKED, toFailure } from '../failure.ts';
 import type { HboneSessionKey } from '../port.ts';
 import { sessionDialError } from '../session-key.ts';
 import { CLOSE_CAUSE, END_CAUSE } from './addon.ts';
-import type { StreamEnded } from './engine-threads.ts';
 import type { NativeConnection } from './native-connection.ts';
+import type { StreamEnded } from './thread-events.ts';
 
 /** @param key of the session that it was to be carried over */
 export function endConnection(connection: NativeConnection, end: StreamEnded, key?: HboneSessionKey): void {
