@@ -162,6 +162,8 @@ try {
   }
 } finally {
   for (const view of views) await view[Symbol.asyncDispose]();
-  for (const name of new Set(namespaces)) await cluster.delete(manifest('v1', 'Namespace', { name }));
+  const all = await cluster.list('/api/v1/namespaces'); // the suite makes some itself
+  const left = all.map(({ metadata }) => metadata.name).filter((name) => name.startsWith('gateway-conformance-'));
+  for (const name of new Set([...namespaces, ...left])) await cluster.delete(manifest('v1', 'Namespace', { name }));
 }
 process.exit(status);
