@@ -21,6 +21,9 @@ export interface NodeOrder {
   readonly kind: ListenerKind;
   readonly credentials: TlsCredentials;
   readonly decision: OutboundDecision | InboundDecision;
+  /** Where to listen; any port of 127.0.0.1 when absent. */
+  readonly ip?: string;
+  readonly port?: number;
 }
 
 const OPTIONS: EngineOptions = {
@@ -35,7 +38,7 @@ const OPTIONS: EngineOptions = {
 };
 
 process.once('message', async (message) => {
-  const { engine: which, kind, credentials, decision } = message as NodeOrder; // sent by engine.ts
+  const { engine: which, kind, credentials, decision, ip = '127.0.0.1', port = 0 } = message as NodeOrder; // sent by engine.ts
   const handlers: EngineHandlers = {
     decideOutbound: async () => decision as OutboundDecision,
     decideInboundPlain: async () => decision as InboundDecision,
@@ -58,8 +61,8 @@ process.once('message', async (message) => {
   const listener = await engine.listen({
     kind,
     owner: 'bench',
-    ip: '127.0.0.1',
-    port: 0,
+    ip,
+    port,
     reusePort: false,
     transparent: false,
   });
