@@ -3,13 +3,14 @@
  * combination: a request looks its counters up by one key.
  */
 import { LRUCache } from 'lru-cache';
-import { Counter, Histogram } from 'prom-client';
+import { Counter } from 'prom-client';
 import type { MetricsRegistry } from '../../core/metrics.ts';
 import { identityUri } from '../../model/identity.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { ConnectionEnd } from '../listener/tcp-proxy.ts';
 import type { TunnelContext } from '../listener/tunnel-context.ts';
 import type { CompiledPort } from '../state/compiled-service.ts';
+import { type HistogramSeries, histogramMetric, type SeriesMetric } from './series.ts';
 
 const UNKNOWN = 'unknown';
 /** Distinct combinations that are remembered; the registry itself keeps them all. */
@@ -49,31 +50,37 @@ const DURATION_BUCKETS_MS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500,
 const SIZE_BUCKETS = [1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 interface RequestChildren {
-  readonly requests: Counter.Internal;
-  readonly duration: Histogram.Internal<RequestLabel>;
-  readonly requestBytes: Histogram.Internal<RequestLabel>;
-  readonly responseBytes: Histogram.Internal<RequestLabel>;
+  readonly counter: Counter.Internal;
+  /** Not yet added to the counter. */
+  pending: number;
+  readonly duration: HistogramSeries;
+  readonly requestBytes: HistogramSeries;
+  readonly responseBytes: HistogramSeries;
 }
 
 export class RequestMetrics {
-  readonly #children = new LRUCache<string, RequestChildren>({ max: REMEMBERED });
+  readonly #children = new LRUCache<string, RequestChildren>({ max: REMEMBERED, dispose: addPending });
   readonly #requests: Counter<RequestLabel>;
-  readonly #duration: Histogram<RequestLabel>;
-  readonly #requestBytes: Histogram<RequestLabel>;
-  readonly #responseBytes: Histogram<RequestLabel>;
+  readonly #duration: SeriesMetric<HistogramSeries>;
+  readonly #requestBytes: SeriesMetric<HistogramSeries>;
+  readonly #responseBytes: SeriesMetric<HistogramSeries>;
   readonly #tcp: Readonly<Record<'opened' | 'closed' | 'sent' | 'received', Counter<RequestLabel>>>;
   readonly #malformed: Counter<'code'>;
 
   constructor(registry: MetricsRegistry) {
     const counter = (name: string, help: string) =>
       new Counter({ name, help, labelNames: TRAFFIC_LABELS, registers: [registry] }) as Counter<RequestLabel>;
-    const histogram = (name: string, help: string, buckets: number[]) =>
-      new Histogram({ name, help, labelNames: REQUEST_LABELS, buckets, registers: [registry] });
+    const histogram = (name: string, help: string, bounds: readonly number[]) =>
+      histogramMetric({ name, help }, bounds, registry);
+    const children = this.#children;
     this.#requests = new Counter({
       name: 'istio_requests_total',
       help: 'Requests, by what became of them.',
       labelNames: REQUEST_LABELS,
       registers: [registry],
+      collect: () => {
+        for (const one of children.values()) addPending(one);
+      },
     });
     const ms = 'istio_request_duration_milliseconds';
     this.#duration = histogram(ms, 'Time from the head of a request to the end of its answer.', DURATION_BUCKETS_MS);
@@ -108,14 +115,15 @@ export class RequestMetrics {
         grpc_response_status: grpcStatus ?? '',
       };
       children = {
-        requests: this.#requests.labels(labels),
-        duration: this.#duration.labels(labels),
-        requestBytes: this.#requestBytes.labels(labels),
-        responseBytes: this.#responseBytes.labels(labels),
+        counter: this.#requests.labels(labels),
+        pending: 0,
+        duration: this.#duration.of(labels),
+        requestBytes: this.#requestBytes.of(labels),
+        responseBytes: this.#responseBytes.of(labels),
       };
       this.#children.set(key, children);
     }
-    children.requests.inc();
+    children.pending += 1;
     children.duration.observe(durationMs);
     children.requestBytes.observe(exchange.bytesReceived);
     children.responseBytes.observe(exchange.bytesSent);
@@ -135,6 +143,12 @@ export class RequestMetrics {
   malformed(code: string): void {
     this.#malformed.labels({ code }).inc();
   }
+}
+
+/** Into the counter, which hashes its labels every time. */
+function addPending(children: RequestChildren): void {
+  if (children.pending > 0) children.counter.inc(children.pending);
+  children.pending = 0;
 }
 
 const TCP: Labels = { request_protocol: 'tcp', response_flags: '-' };
