@@ -7,7 +7,7 @@ import { silentLogger } from '../src/core/logger.ts';
 import { newMetricsRegistry } from '../src/core/metrics.ts';
 import { systemClock } from '../src/core/system-clock.ts';
 import { type TlsCredentials, TypescriptEngine } from '../src/engine/index.ts';
-import { Waypoint } from '../src/waypoint/index.ts';
+import { TokenBuckets, Waypoint } from '../src/waypoint/index.ts';
 import type { WaypointType } from '../src/xds/index.ts';
 
 export interface WaypointOrder {
@@ -42,6 +42,7 @@ process.once('message', async (message) => {
       clock: systemClock,
       random: Math.random,
       log: silentLogger,
+      buckets: new TokenBuckets(() => systemClock.monotonicMs()),
       writeAccessLog: (line) => void writeSync(nowhere, `${line}\n`),
     },
   );

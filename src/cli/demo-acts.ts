@@ -1,5 +1,5 @@
 /**
- * The six acts of the demo. Each does something a person would do, looks at the result from outside, and claims what was
+ * Six of the seven acts of the demo; the other is in `demo-waypoint.ts`. Each does something a person would do, looks at the result from outside, and claims what was
  * seen; a claim that does not hold ends the demo.
  */
 import { MeshError } from '../core/errors.ts';
@@ -175,7 +175,7 @@ export async function actMeasure(stage: Stage, narrator: Narrator, memory: Memor
 }
 
 export async function actLeave(stage: Stage, narrator: Narrator): Promise<void> {
-  narrator.act(6, 'The label goes');
+  narrator.act(7, 'The label goes');
   await narrator.doing('waiting for the pods to leave the mesh', async () => {
     await stage.label(DATAPLANE_LABEL, undefined);
     const pods = await stage.redirection(undefined);

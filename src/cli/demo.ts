@@ -1,5 +1,5 @@
 /**
- * `npm run demo`: a two-node mesh of real processes, shown in six acts. Exits with 0 only when every claim was true and
+ * `npm run demo`: a two-node mesh of real processes, shown in seven acts. Exits with 0 only when every claim was true and
  * nothing is left behind. `--keep` leaves the cluster running and says what to try.
  */
 import { Command } from 'commander';
@@ -19,6 +19,7 @@ import {
   unharmed,
 } from './demo-acts.ts';
 import { Stage } from './demo-stage.ts';
+import { actWaypoint } from './demo-waypoint.ts';
 import { bringUp, checkMachine, takeDown } from './local-cluster.ts';
 
 interface DemoOptions {
@@ -92,6 +93,7 @@ async function play(stage: Stage): Promise<void> {
   await actIdentity(stage, narrator);
   await actPolicy(stage, narrator);
   await actMeasure(stage, narrator, memory);
+  await actWaypoint(stage, narrator);
   await actLeave(stage, narrator);
   await unharmed(stage);
 }
@@ -118,7 +120,7 @@ function seconds(sinceMs: number): string {
 }
 
 const options = new Command('demo')
-  .description('show the mesh in six acts')
+  .description('show the mesh in seven acts')
   .option('--keep', 'leave the cluster running at the end', false)
   .option('--name <cluster>', 'name of the cluster', 'demo')
   .option('--redirect <backend>', 'how pods are captured', 'auto')
