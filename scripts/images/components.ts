@@ -122,6 +122,17 @@ export const COMPONENTS: readonly Component[] = [
     loadEnv: { PROXY_MODE: 'neither' },
   },
   {
+    name: 'proxyv2',
+    title: 'Waypoint of the Culvert service mesh',
+    command: 'waypoint',
+    user: '1337:1337',
+    ports: ['15008/tcp', '15020/tcp', '15021/tcp'],
+    tools: [],
+    links: {},
+    trials: [],
+    loadEnv: {},
+  },
+  {
     name: 'install-cni',
     title: 'Node agent and CNI plugin of the Culvert service mesh',
     command: 'cni',
