@@ -8,19 +8,24 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
-import type { HttpRoute, RetryPolicy, TrafficPolicy, WeightedBackend } from '../model/l7/index.ts';
+import type { HttpRoute, RetryPolicy, WeightedBackend } from '../model/l7/index.ts';
 import { modifyHeaders } from './filters/header-modifiers.ts';
 import type { Exchange } from './http/exchange.ts';
 import type { HeaderList } from './http/header-list.ts';
 import { hasHopByHop, removeHopByHop } from './http/hop-by-hop.ts';
 import { joinStreams } from './http/join-streams.ts';
 import { CLUSTER_NOT_FOUND, NO_HEALTHY_UPSTREAM, REQUEST_TIMEOUT, type Reply, upstreamFailed } from './http/reply.ts';
+import { hostOf } from './match/route-table.ts';
+import { mirrorRequest } from './mirror.ts';
 import type { EndpointAdmission } from './policy/endpoint-admission.ts';
+import { pickBackend, proxied, upstreamProtocol } from './upstream/backend.ts';
 import type { ClusterRuntime, EndpointSet } from './upstream/cluster-runtime.ts';
-import type { EndpointRuntime, UpstreamProtocol } from './upstream/endpoint-runtime.ts';
+import type { EndpointRuntime } from './upstream/endpoint-runtime.ts';
 import type { RawCallHandler } from './upstream/http1-raw-call.ts';
+import { resultOf, type TryResult } from './upstream/outlier-detection.ts';
 import { ReplayBody } from './upstream/replay-body.ts';
 import { backoffMs, DEFAULT_RETRY, isRetriable, type TryOutcome } from './upstream/retry.ts';
+import { markSession, requestHash, sessionEndpoint } from './upstream/stickiness.ts';
 import type { UpstreamCall, UpstreamError } from './upstream/upstream-call.ts';
 
 /** How long a request waits for the successor of an endpoint that is ending, and how often it looks. */
@@ -60,19 +65,10 @@ export function forward(exchange: Exchange, route: HttpRoute, { deps, sink }: { 
   exchange.clusterPort = backend.port;
   exchange.subset = backend.subset;
   if (!cluster || !set) return sink.reply(CLUSTER_NOT_FOUND);
+  const isHttp1 = upstreamProtocol(set, exchange.downstream.protocol, exchange.isGrpc) === 'HTTP1';
+  if (!set.load.mayRequest(set.policy, isHttp1)) return sink.reply(upstreamFailed('overflow', ''));
+  if (route.mirrors.length > 0) mirrorRequest(exchange, route.mirrors, deps);
   new Forwarding(exchange, { route, backend, cluster, set }, { deps, sink }).start();
-}
-
-export function pickBackend(backends: readonly WeightedBackend[], random: () => number): WeightedBackend | undefined {
-  if (backends.length === 1) return backends[0]?.weight === 0 ? undefined : backends[0];
-  let total = 0;
-  for (const { weight } of backends) total += weight;
-  let rest = random() * total;
-  for (const backend of backends) {
-    rest -= backend.weight;
-    if (rest < 0) return backend;
-  }
-  return undefined;
 }
 
 interface Destination {
@@ -97,6 +93,9 @@ class Forwarding implements RawCallHandler {
   #timer: NodeJS.Timeout | undefined;
   #tryTimer: NodeJS.Timeout | undefined;
   #backoff: NodeJS.Timeout | undefined;
+  readonly #hash: number | undefined;
+  readonly #session: string | undefined;
+  #isRetrying = false;
   #waitsUntilMs: number | undefined;
   #answering = false;
   #over = false;
@@ -106,15 +105,20 @@ class Forwarding implements RawCallHandler {
     this.#destination = destination;
     this.#deps = deps;
     this.#sink = sink;
-    this.#retry = destination.route.retry ?? DEFAULT_RETRY;
+    const { route, set } = destination;
+    this.#retry = route.retry ?? DEFAULT_RETRY;
+    const { hash } = set.policy.loadBalancer;
+    this.#hash = hash.length > 0 ? requestHash(hash, exchange) : undefined;
+    this.#session = route.sessionPersistence && sessionEndpoint(route.sessionPersistence, exchange);
     const { downstream } = exchange;
     this.#body = downstream.body && new ReplayBody(downstream.body);
     this.#isUpgrade = exchange.headers.has('upgrade') && downstream.protocol === 'HTTP/1.1';
   }
 
   start(): void {
-    const { route, backend } = this.#destination;
+    const { route, backend, set } = this.#destination;
     const { downstream, headers } = this.#exchange;
+    set.load.requests += 1;
     removeHopByHop(headers, this.#isUpgrade);
     modifyHeaders(headers, backend.requestHeaders);
     if (route.timeoutMs > 0) this.#timer = setTimeout(() => this.#timedOut(), route.timeoutMs);
@@ -135,6 +139,7 @@ class Forwarding implements RawCallHandler {
     if (this.#over) return;
     clearTimeout(this.#tryTimer);
     const grpcStatus = headers.get('grpc-status');
+    this.#note(grpcStatus === '14' ? 'GATEWAY_ERROR' : resultOf(status));
     if (this.#mayRetry({ kind: 'status', status, grpcStatus })) {
       this.#call?.abort();
       this.#again();
@@ -147,6 +152,7 @@ class Forwarding implements RawCallHandler {
     if (hasHopByHop(headers)) removeHopByHop(headers, false);
     modifyHeaders(headers, this.#destination.backend.responseHeaders);
     this.#exchange.grpcStatus = grpcStatus;
+    this.#stick(headers);
     try {
       this.#sink.head(status, headers, false);
     } catch {
@@ -175,6 +181,7 @@ class Forwarding implements RawCallHandler {
   onError(error: UpstreamError): void {
     if (this.#over) return;
     clearTimeout(this.#tryTimer);
+    this.#note(error.failure === 'remote_connection_failure' ? 'LOCAL' : 'GATEWAY_ERROR');
     if (this.#answering) {
       this.#exchange.flag = error.failure === 'remote_reset' ? 'UR' : 'UC';
       this.#exchange.details = `upstream_reset_after_response_started{${error.failure}}`;
@@ -211,7 +218,9 @@ class Forwarding implements RawCallHandler {
     // looked up for every try: the endpoints may have changed since the last
     const set = cluster.find(backend.port, backend.subset) ?? this.#destination.set;
     const avoid = this.#retry.avoidPreviousHosts ? this.#tried : undefined;
-    const endpoint = cluster.pick(set, avoid ? { avoid } : {});
+    const { requestAuthority, client } = this.#exchange;
+    const options = { ...(avoid ? { avoid } : {}), hash: this.#hash, session: this.#session };
+    const endpoint = cluster.pick(set, options) ?? cluster.named(hostOf(requestAuthority), client.destinationIp);
     if (!endpoint) {
       this.#reply(NO_HEALTHY_UPSTREAM);
       return;
@@ -263,7 +272,8 @@ class Forwarding implements RawCallHandler {
         cluster: set.cluster,
         port,
         protocol: upstreamProtocol(set, downstream.protocol, exchange.isGrpc),
-        pool: set.policy.connectionPool,
+        policy: set.policy,
+        client: proxied(exchange.client),
       },
       {
         method: exchange.method,
@@ -282,12 +292,29 @@ class Forwarding implements RawCallHandler {
   #mayRetry(outcome: TryOutcome): boolean {
     if (this.#answering || this.#exchange.attempts > this.#retry.attempts) return false;
     if (this.#body && !this.#body.canReplay) return false;
-    return isRetriable(this.#retry, outcome);
+    if (!isRetriable(this.#retry, outcome)) return false;
+    const { load, policy } = this.#destination.set;
+    return this.#isRetrying || load.mayRetry(policy);
+  }
+
+  #note(result: TryResult): void {
+    const { cluster, set } = this.#destination;
+    if (this.#endpoint) cluster.note(set, this.#endpoint, result);
+  }
+
+  /** Marks a session that is new, or whose endpoint is another one now. */
+  #stick(headers: HeaderList): void {
+    const { sessionPersistence } = this.#destination.route;
+    const uid = this.#endpoint?.endpoint.uid;
+    if (sessionPersistence && uid !== undefined && uid !== this.#session) markSession(sessionPersistence, uid, headers);
+    for (const cookie of this.#exchange.setCookies) headers.append('set-cookie', cookie);
   }
 
   #again(): void {
     this.#call = undefined;
     this.#leave();
+    if (!this.#isRetrying) this.#destination.set.load.retries += 1;
+    this.#isRetrying = true;
     const delayMs = backoffMs(this.#retry, this.#exchange.attempts, this.#deps.random());
     this.#backoff = setTimeout(() => this.#try(), delayMs);
   }
@@ -316,6 +343,7 @@ class Forwarding implements RawCallHandler {
   #tryTimedOut(): void {
     if (this.#over || this.#answering) return;
     this.#call?.abort();
+    this.#note('GATEWAY_ERROR');
     if (this.#mayRetry({ kind: 'timeout' })) this.#again();
     else this.#reply(REQUEST_TIMEOUT);
   }
@@ -353,7 +381,11 @@ class Forwarding implements RawCallHandler {
   }
 
   #release(): void {
+    if (this.#over) return;
     this.#over = true;
+    const { load } = this.#destination.set;
+    load.requests -= 1;
+    if (this.#isRetrying) load.retries -= 1;
     clearTimeout(this.#timer);
     clearTimeout(this.#tryTimer);
     clearTimeout(this.#backoff);
@@ -364,17 +396,4 @@ class Forwarding implements RawCallHandler {
     if (this.#endpoint) this.#endpoint.active -= 1;
     this.#endpoint = undefined;
   }
-}
-
-/** HTTP/2 where the port says so, or where the port says nothing and the client speaks it. */
-function upstreamProtocol(
-  { port, policy }: { readonly port: { readonly protocol: string }; readonly policy: TrafficPolicy },
-  client: 'HTTP/1.1' | 'HTTP/2',
-  isGrpc: boolean,
-): UpstreamProtocol {
-  if (port.protocol === 'HTTP2' || port.protocol === 'GRPC') return 'HTTP2';
-  const { upgrade } = policy.connectionPool;
-  if (upgrade === 'HTTP2') return 'HTTP2';
-  if (client === 'HTTP/2' && (upgrade === 'CLIENT' || port.protocol === 'UNKNOWN' || isGrpc)) return 'HTTP2';
-  return 'HTTP1';
 }

@@ -4,7 +4,9 @@
  */
 import { authentication } from './authentication.ts';
 import { authorization } from './authorization.ts';
+import { cors } from './cors.ts';
 import { externalAuthorization } from './external-authorization.ts';
+import { fault } from './fault.ts';
 import type { FilterFactory } from './filter.ts';
 import { forwardedHeaders } from './forwarded-headers.ts';
 import { headerModifiers } from './header-modifiers.ts';
@@ -22,6 +24,9 @@ export const FILTERS: readonly FilterFactory[] = [
   authorization,
   // Counts what is allowed only, and knows identities and claims by now.
   rateLimit,
+  // Behind everything that decides who may ask: only requests that would be served are delayed, refused or answered.
+  fault,
+  cors,
   // Last before the router, rewrite first: everything above judges the request as it was sent.
   rewrite,
   headerModifiers,

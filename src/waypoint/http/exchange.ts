@@ -66,6 +66,8 @@ export class Exchange implements RoutedRequest {
   /** When the endpoint answered, on the monotonic clock. */
   respondedMs = 0;
   upstreamStartedMs = 0;
+  /** Cookies that the waypoint makes, for the answer. */
+  readonly setCookies: string[] = [];
   /** What filters tell each other: `jwt`, `ext_authz`, ... */
   readonly metadata = new Map<string, unknown>();
 

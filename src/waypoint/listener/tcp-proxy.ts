@@ -7,8 +7,11 @@ import { toBackend } from '../../model/l7/index.ts';
 import { joinStreams } from '../http/join-streams.ts';
 import { hostFit } from '../match/route-table.ts';
 import type { PolicyRequest } from '../policy/policy-request.ts';
-import { pickBackend, type RouterDeps } from '../router.ts';
+import type { RouterDeps } from '../router.ts';
 import type { CompiledPort } from '../state/compiled-service.ts';
+import { pickBackend } from '../upstream/backend.ts';
+import type { EndpointSet } from '../upstream/cluster-runtime.ts';
+import { hash32 } from '../upstream/consistent-hash.ts';
 import type { TunnelContext } from './tunnel-context.ts';
 
 export interface ConnectionEnd {
@@ -39,10 +42,11 @@ export async function proxyTcp(stream: Duplex, request: TcpRequest, deps: Router
   const cluster = deps.findCluster(backend.cluster);
   const set = cluster?.find(backend.port, backend.subset);
   if (!cluster || !set) return refuse('NC', 'cluster_not_found');
-  const endpoint = cluster.pick(set);
+  const { client } = request.context;
+  const host = request.serverName ?? '';
+  const endpoint = cluster.pick(set, { hash: sourceHash(set, client.ip) }) ?? cluster.named(host, client.destinationIp);
   const port = endpoint?.targetPort(backend.port);
   if (!endpoint || port === undefined) return refuse('UH', 'no_healthy_upstream');
-  const { client } = request.context;
   const asked = (destinationIp: string, destinationPort: number): PolicyRequest => ({
     client,
     destinationIp,
@@ -61,11 +65,19 @@ export async function proxyTcp(stream: Duplex, request: TcpRequest, deps: Router
   const abort = new AbortController();
   const onGone = (): void => abort.abort();
   stream.once('close', onGone);
+  if (!set.load.mayConnect(set.policy)) return refuse('UO', 'overflow');
   endpoint.active += 1;
+  set.load.connections += 1;
   try {
-    const pool = set.policy.connectionPool;
-    const upstream = await endpoint.dial({ cluster: set.cluster, port, protocol: 'HTTP1', pool }, abort.signal);
+    const { policy } = set;
+    const { ip: sourceIp, port: sourcePort, destinationIp, destinationPort } = client;
+    const proxied = { sourceIp, sourcePort, destinationIp, destinationPort };
+    const upstream = await endpoint.dial(
+      { cluster: set.cluster, port, protocol: 'HTTP1', policy, client: proxied },
+      abort.signal,
+    );
     stream.off('close', onGone);
+    cluster.note(set, endpoint, 'OK');
     const bytes = await new Promise<{ sent: number; received: number }>((resolve) =>
       joinStreams(stream, upstream, resolve),
     );
@@ -77,10 +89,17 @@ export async function proxyTcp(stream: Duplex, request: TcpRequest, deps: Router
       cluster: backend.cluster,
     };
   } catch (error) {
+    cluster.note(set, endpoint, 'LOCAL');
     return refuse('UF', `remote_connection_failure|${errorMessage(error)}`);
   } finally {
     endpoint.active -= 1;
+    set.load.connections -= 1;
   }
+}
+
+/** Of the address, the only thing that a connection can be hashed by. */
+function sourceHash({ policy: { loadBalancer } }: EndpointSet, ip: string): number | undefined {
+  return loadBalancer.hash.some(({ kind }) => kind === 'SOURCE_IP') ? hash32(ip) : undefined;
 }
 
 function chooseBackend(request: TcpRequest, random: () => number): WeightedBackend | undefined {

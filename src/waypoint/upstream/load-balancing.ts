@@ -10,14 +10,13 @@ export interface PickContext {
   readonly random: () => number;
   /** Counts up with every pick of the cluster. */
   readonly turn: number;
-  /** Of the request, for consistent hashing; undefined when it has none of what is hashed. */
-  readonly hash: number | undefined;
+  readonly nowMs: number;
 }
 
 /** Undefined when there is none with a weight. */
 export function pickEndpoint(
   endpoints: readonly EndpointRuntime[],
-  { algorithm }: Pick<LoadBalancer, 'algorithm'>,
+  { algorithm, slowStart }: Pick<LoadBalancer, 'algorithm' | 'slowStart'>,
   context: PickContext,
 ): EndpointRuntime | undefined {
   if (endpoints.length <= 1) return endpoints[0];
@@ -25,30 +24,48 @@ export function pickEndpoint(
     case 'ROUND_ROBIN':
       return endpoints[context.turn % endpoints.length];
     case 'RANDOM':
-      return byWeight(endpoints, context.random);
+      return byWeight(endpoints, (one) => shareOf(one, slowStart, context.nowMs), context.random);
     default:
-      return leastRequest(endpoints, context);
+      return leastRequest(endpoints, (one) => shareOf(one, slowStart, context.nowMs), context);
   }
 }
 
 /** The less busy of two at random, by requests under way for their weight. */
-function leastRequest(endpoints: readonly EndpointRuntime[], { random }: PickContext): EndpointRuntime | undefined {
+function leastRequest(
+  endpoints: readonly EndpointRuntime[],
+  share: Share,
+  { random }: PickContext,
+): EndpointRuntime | undefined {
   const first = endpoints[Math.floor(random() * endpoints.length)];
   const second = endpoints[Math.floor(random() * endpoints.length)];
   if (!first || !second) return first ?? second;
-  return busyness(second) < busyness(first) ? second : first;
+  return (second.active + 1) / share(second) < (first.active + 1) / share(first) ? second : first;
 }
 
-function busyness({ active, endpoint }: EndpointRuntime): number {
-  return (active + 1) / Math.max(1, endpoint.weight);
+type Share = (endpoint: EndpointRuntime) => number;
+
+/** Its weight; of a new endpoint a part of it that grows. Source: Envoy slow start. */
+export function shareOf(
+  { endpoint, sinceMs }: Pick<EndpointRuntime, 'endpoint' | 'sinceMs'>,
+  slowStart: LoadBalancer['slowStart'],
+  nowMs: number,
+): number {
+  const weight = Math.max(1, endpoint.weight);
+  if (!slowStart || nowMs - sinceMs >= slowStart.windowMs) return weight;
+  const grown = Math.max(0, (nowMs - sinceMs) / slowStart.windowMs) ** (1 / slowStart.aggression);
+  return weight * Math.max(slowStart.minPercent / 100, grown);
 }
 
-function byWeight(endpoints: readonly EndpointRuntime[], random: () => number): EndpointRuntime | undefined {
+function byWeight(
+  endpoints: readonly EndpointRuntime[],
+  share: Share,
+  random: () => number,
+): EndpointRuntime | undefined {
   let total = 0;
-  for (const { endpoint } of endpoints) total += endpoint.weight;
+  for (const one of endpoints) total += share(one);
   let rest = random() * total;
   for (const one of endpoints) {
-    rest -= one.endpoint.weight;
+    rest -= share(one);
     if (rest < 0) return one;
   }
   return endpoints.at(-1);

@@ -59,7 +59,7 @@ function callService(cluster: ClusterRuntime | undefined, call: ServiceCall): Pr
     fail(new MeshError('ERR_TIMEOUT', `no answer of ${call.cluster} in ${call.timeoutMs} ms`));
   }, call.timeoutMs);
   running = endpoint.call(
-    { cluster: set.cluster, port, protocol: call.protocol, pool: set.policy.connectionPool },
+    { cluster: set.cluster, port, protocol: call.protocol, policy: set.policy },
     {
       method: call.method,
       target: call.target,
