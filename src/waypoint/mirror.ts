@@ -6,8 +6,15 @@
 import { Readable } from 'node:stream';
 import type { Mirror, TrafficPolicy } from '../model/l7/index.ts';
 import type { Exchange } from './http/exchange.ts';
-import type { RouterDeps } from './router.ts';
+import type { EndpointAdmission } from './policy/endpoint-admission.ts';
+import type { ClusterRuntime } from './upstream/cluster-runtime.ts';
 import type { RawCallHandler } from './upstream/http1-raw-call.ts';
+
+export interface MirrorDeps {
+  readonly findCluster: (key: string) => ClusterRuntime | undefined;
+  readonly admission: EndpointAdmission;
+  readonly random: () => number;
+}
 
 const MAX_BODY_BYTES = 64 * 1024;
 const TIMEOUT_MS = 15_000;
@@ -16,7 +23,7 @@ const MAX_COPIES = 1_024;
 let copies = 0;
 
 /** Starts the copies of a request that is about to be sent on. Never throws. */
-export function mirrorRequest(exchange: Exchange, mirrors: readonly Mirror[], deps: RouterDeps): void {
+export function mirrorRequest(exchange: Exchange, mirrors: readonly Mirror[], deps: MirrorDeps): void {
   const chosen = mirrors.filter(({ percent }) => percent >= 100 || deps.random() * 100 < percent);
   if (chosen.length === 0) return;
   const { body } = exchange.downstream;
@@ -61,7 +68,7 @@ interface Copy {
 }
 
 /** What selects the endpoint decides about copies as well; who has to be asked outside is not asked for a copy. */
-function sendCopy({ backend }: Mirror, { exchange, ...copy }: Copy, { findCluster, admission }: RouterDeps): void {
+function sendCopy({ backend }: Mirror, { exchange, ...copy }: Copy, { findCluster, admission }: MirrorDeps): void {
   const cluster = findCluster(backend.cluster);
   const set = cluster?.find(backend.port, backend.subset);
   const endpoint = cluster && set && cluster.pick(set);
