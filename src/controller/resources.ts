@@ -51,6 +51,7 @@ export type AuthorizationPolicy = KubeObject & WithConditions & { readonly spec?
 export type PeerAuthentication = KubeObject & WithConditions & { readonly spec?: PeerAuthenticationSpec };
 export type RequestAuthentication = KubeObject & WithConditions & { readonly spec?: RequestAuthenticationSpec };
 export type RateLimitPolicyObject = KubeObject & WithConditions & { readonly spec: RateLimitPolicySpec };
+export type TelemetryObject = KubeObject & WithConditions & { readonly spec?: Readonly<Record<string, unknown>> };
 export type WorkloadEntry = KubeObject & WithConditions & { readonly spec: WorkloadEntrySpec };
 export type ServiceEntry = KubeObject & { readonly spec: ServiceEntrySpec; readonly status?: ServiceEntryStatus };
 export type VirtualService = KubeObject & { readonly spec: VirtualServiceSpec };
@@ -69,6 +70,10 @@ export interface Resources {
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly requestAuthentications: readonly RequestAuthentication[];
   readonly rateLimitPolicies: readonly RateLimitPolicyObject[];
+  readonly telemetries: readonly TelemetryObject[];
+  readonly configMaps: readonly KubeObject[];
+  /** IstioOperator objects: their mesh configuration counts. */
+  readonly operators: readonly KubeObject[];
   readonly peerAuthentications: readonly PeerAuthentication[];
   /** Of the two kinds before: those that cannot be understood and have no good version. */
   readonly refusedPolicies: readonly RefusedObject[];

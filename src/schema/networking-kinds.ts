@@ -135,7 +135,7 @@ export const NETWORKING_KINDS: readonly KindDefinition[] = [
     versions: ['v1', 'v1alpha1'],
     plural: 'telemetries',
     shortNames: ['telemetry'],
-    serving: 'not-served',
+    serving: 'served',
     body: z.strictObject({ spec: telemetrySpec.optional(), status }),
   },
 ];

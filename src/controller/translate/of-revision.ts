@@ -14,6 +14,7 @@ export function ofRevision(resources: Resources, revision: string): Resources {
     ...resources,
     authorizationPolicies: sorted(ours(resources.authorizationPolicies), byName),
     requestAuthentications: sorted(ours(resources.requestAuthentications), byAge),
+    telemetries: sorted(ours(resources.telemetries), byAge),
     peerAuthentications: ours(resources.peerAuthentications),
     refusedPolicies: resources.refusedPolicies.filter(({ object }) => isOurs(object)), // compared by its elements
     serviceEntries: ours(resources.serviceEntries),

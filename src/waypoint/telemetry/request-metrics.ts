@@ -6,10 +6,12 @@ import { LRUCache } from 'lru-cache';
 import { Counter } from 'prom-client';
 import type { MetricsRegistry } from '../../core/metrics.ts';
 import { identityUri } from '../../model/identity.ts';
+import type { MetricOverride } from '../../model/l7/index.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { ConnectionEnd } from '../listener/tcp-proxy.ts';
 import type { TunnelContext } from '../listener/tunnel-context.ts';
 import type { CompiledPort } from '../state/compiled-service.ts';
+import { overridden } from './metric-overrides.ts';
 import { type HistogramSeries, histogramMetric, type SeriesMetric } from './series.ts';
 
 const UNKNOWN = 'unknown';
@@ -50,15 +52,17 @@ const DURATION_BUCKETS_MS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500,
 const SIZE_BUCKETS = [1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 interface RequestChildren {
-  readonly counter: Counter.Internal;
+  /** Undefined: the metric is off. */
+  readonly counter: Counter.Internal | undefined;
   /** Not yet added to the counter. */
   pending: number;
-  readonly duration: HistogramSeries;
-  readonly requestBytes: HistogramSeries;
-  readonly responseBytes: HistogramSeries;
+  readonly duration: HistogramSeries | undefined;
+  readonly requestBytes: HistogramSeries | undefined;
+  readonly responseBytes: HistogramSeries | undefined;
 }
 
 export class RequestMetrics {
+  #overrides: readonly MetricOverride[] = [];
   readonly #children = new LRUCache<string, RequestChildren>({ max: REMEMBERED, dispose: addPending });
   readonly #requests: Counter<RequestLabel>;
   readonly #duration: SeriesMetric<HistogramSeries>;
@@ -103,6 +107,9 @@ export class RequestMetrics {
   request(exchange: Exchange, port: CompiledPort, durationMs: number): void {
     const { client, endpoint, status, flag, grpcStatus, isGrpc } = exchange;
     const protocol = isGrpc ? 'grpc' : 'http';
+    const { overrides } = (port.service.telemetry ?? port.gateway.telemetry).metrics;
+    // Counters that were put together under other settings are not used any more.
+    if (overrides.length > 0 || this.#overrides.length > 0) this.#use(overrides);
     const to = endpoint?.endpoint;
     const key = `${port.service.hostname} ${client.principal} ${client.ip} ${to?.uid} ${exchange.cluster} ${status} ${flag} ${grpcStatus} ${protocol}`;
     let children = this.#children.get(key);
@@ -114,19 +121,29 @@ export class RequestMetrics {
         response_code: String(status),
         grpc_response_status: grpcStatus ?? '',
       };
+      const child = <C>(metric: string, of: (own: Record<string, string>) => C): C | undefined => {
+        const own = overridden(metric, labels, overrides);
+        return own && of(own);
+      };
       children = {
-        counter: this.#requests.labels(labels),
+        counter: child('REQUEST_COUNT', (own) => this.#requests.labels(own)),
         pending: 0,
-        duration: this.#duration.of(labels),
-        requestBytes: this.#requestBytes.of(labels),
-        responseBytes: this.#responseBytes.of(labels),
+        duration: child('REQUEST_DURATION', (own) => this.#duration.of(own)),
+        requestBytes: child('REQUEST_SIZE', (own) => this.#requestBytes.of(own)),
+        responseBytes: child('RESPONSE_SIZE', (own) => this.#responseBytes.of(own)),
       };
       this.#children.set(key, children);
     }
     children.pending += 1;
-    children.duration.observe(durationMs);
-    children.requestBytes.observe(exchange.bytesReceived);
-    children.responseBytes.observe(exchange.bytesSent);
+    children.duration?.observe(durationMs);
+    children.requestBytes?.observe(exchange.bytesReceived);
+    children.responseBytes?.observe(exchange.bytesSent);
+  }
+
+  #use(overrides: readonly MetricOverride[]): void {
+    if (overrides === this.#overrides) return;
+    this.#overrides = overrides;
+    this.#children.clear();
   }
 
   tcpOpened({ client }: TunnelContext, port: CompiledPort): void {
@@ -147,7 +164,7 @@ export class RequestMetrics {
 
 /** Into the counter, which hashes its labels every time. */
 function addPending(children: RequestChildren): void {
-  if (children.pending > 0) children.counter.inc(children.pending);
+  if (children.pending > 0) children.counter?.inc(children.pending);
   children.pending = 0;
 }
 

@@ -1,10 +1,11 @@
 /** What is told when a request or a connection is over: metrics always, an access log line where one is asked for. */
 import type { Clock } from '../../core/clock.ts';
+import type { AccessLog } from '../../model/l7/index.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { ConnectionEnd } from '../listener/tcp-proxy.ts';
 import type { TunnelContext } from '../listener/tunnel-context.ts';
 import type { CompiledPort } from '../state/compiled-service.ts';
-import { accessLogLine } from './access-log.ts';
+import { compileLog, type LogLine } from './log-format.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
 export interface WaypointTelemetryDeps {
@@ -16,6 +17,7 @@ export interface WaypointTelemetryDeps {
 
 export class WaypointTelemetry {
   readonly #deps: WaypointTelemetryDeps;
+  readonly #lines = new WeakMap<AccessLog, LogLine>();
 
   constructor(deps: WaypointTelemetryDeps) {
     this.#deps = deps;
@@ -27,7 +29,19 @@ export class WaypointTelemetry {
     metrics.request(exchange, port, durationMs);
     const telemetry = port.service.telemetry ?? port.gateway.telemetry;
     if (telemetry.accessLogs.length === 0) return;
-    writeAccessLog(accessLogLine(exchange, new Date(clock.nowMs() - durationMs), durationMs));
+    const logged = { exchange, startedAt: new Date(clock.nowMs() - durationMs), durationMs };
+    for (const log of telemetry.accessLogs) {
+      if (log.kind === 'FILE') writeAccessLog(this.#lineOf(log)(logged));
+    }
+  }
+
+  /** Formats are compiled once, and forgotten with their configuration. */
+  #lineOf(log: AccessLog): LogLine {
+    const known = this.#lines.get(log);
+    if (known) return known;
+    const line = compileLog(log);
+    this.#lines.set(log, line);
+    return line;
   }
 
   tcpOpened = (context: TunnelContext, port: CompiledPort): void => this.#deps.metrics.tcpOpened(context, port);

@@ -5,7 +5,7 @@
  * A new kind of route: a translator that gives `AttachedRoute`s, called in `#routes`. A new kind of policy: a list beside
  * `authorizations`, and its keys in what is bound.
  */
-import type { BoundService, Cluster } from '../../../model/l7/index.ts';
+import type { AuthorizationProvider, BoundService, Cluster, TelemetrySettings } from '../../../model/l7/index.ts';
 import type { Workload } from '../../../model/workload.ts';
 import type { GatewayResources } from '../../gateway-ir.ts';
 import type { StatusPatch } from '../../ir.ts';
@@ -17,6 +17,7 @@ import type { Labels } from '../selector.ts';
 import type { ServiceInfo } from '../service-info.ts';
 import { GATEWAY_NAME } from '../waypoint.ts';
 import type { AttachedRoute } from './attached-routes.ts';
+import { authorizationProviders } from './authorization-providers.ts';
 import { toCluster, toEndpoints } from './clusters.ts';
 import { referredClusters, toConfig, withRoutes } from './gateway-resources.ts';
 import { isReadyReplica, servedGatewayStatus } from './gateway-status.ts';
@@ -26,9 +27,11 @@ import { readCredentials } from './istio/credentials.ts';
 import { DestinationRules } from './istio/destination-rules.ts';
 import { translateVirtualService, type VirtualSurroundings } from './istio/virtual-service.ts';
 import { translateTcpRoute, translateTlsRoute } from './l4-routes.ts';
+import { type Fields, readMeshConfig } from './mesh-config.ts';
 import { PolicyPass } from './policy-pass.ts';
 import type { RouteObject, RouteSurroundings, TranslatedRoute } from './route-parents.ts';
 import type { ServedGateway, ServedGateways } from './served-gateways.ts';
+import { telemetrySettings, telemetryStatus } from './telemetry-settings.ts';
 
 export interface L7Input {
   readonly resources: Resources;
@@ -69,11 +72,15 @@ class L7Pass {
     const labels = this.#labels();
     const policies = new PolicyPass({ ...this.#input, labelsOf: labels });
     const routes = translated.flatMap((one) => one.routes);
-    const given = { routes, endpoints: this.#workloadsByService(), labels, policies };
+    const providers = this.#input.memo.get('authorization providers', [this.#mesh(), this.#input.infos], () =>
+      authorizationProviders(this.#mesh(), (hostname) => this.#findHost(hostname, '')?.key),
+    );
+    const given = { routes, endpoints: this.#workloadsByService(), labels, policies, providers };
     const gateways = [...served.values()].map((gateway) => this.#gateway(gateway, given));
     const statuses = [
       ...translated.map(({ status }) => status),
       ...policies.statuses,
+      ...this.#input.resources.telemetries.map(telemetryStatus),
       ...this.#rules.statuses(), // when the rules have been applied
       ...[...served.values()].map((one) => this.#status(one, routes)),
     ];
@@ -151,6 +158,22 @@ class L7Pass {
     return own ?? this.#input.infos.find(({ service }) => service.hostname === hostname);
   }
 
+  #mesh(): Fields {
+    const { resources, settings, memo } = this.#input;
+    return memo.get('mesh config', [resources.configMaps, resources.operators], () =>
+      readMeshConfig(resources, settings.rootNamespace),
+    );
+  }
+
+  #telemetry({ gateway, key }: ServedGateway): TelemetrySettings {
+    const { resources, settings, memo } = this.#input;
+    const mesh = this.#mesh();
+    return memo.get(`l7 telemetry ${key}`, [gateway, mesh, resources.telemetries], () => {
+      const place = { namespace: namespaceOf(gateway), name: gateway.metadata.name };
+      return telemetrySettings(resources.telemetries, place, { mesh, rootNamespace: settings.rootNamespace });
+    });
+  }
+
   #gateway(
     gateway: ServedGateway,
     given: {
@@ -158,6 +181,7 @@ class L7Pass {
       readonly endpoints: ReadonlyMap<string, readonly Workload[]>;
       readonly labels: (uid: string) => Labels;
       readonly policies: PolicyPass;
+      readonly providers: readonly AuthorizationProvider[];
     },
   ): GatewayResources {
     const { memo, infos, settings, network } = this.#input;
@@ -167,10 +191,13 @@ class L7Pass {
       policies: policies.attached('AuthorizationPolicy', key),
       authentications: policies.attached('RequestAuthentication', key),
       rateLimits: policies.attached('RateLimitPolicy', key),
+      authorizationProviders: given.providers,
     };
-    const config = memo.get(`l7 ${key}`, [gateway.gateway, network, ...Object.values(attached)], () => ({
+    const telemetry = this.#telemetry(gateway);
+    const config = memo.get(`l7 ${key}`, [gateway.gateway, network, telemetry, ...Object.values(attached)], () => ({
       ...toConfig(gateway, settings, network),
       ...attached,
+      telemetry,
     }));
     const bound = infos.filter(({ wanted }) => wanted.includes(key));
     const ofGateway = given.routes.filter(({ parent }) => parent.kind === 'GATEWAY' && parent.key === key);
@@ -199,8 +226,11 @@ class L7Pass {
     });
     const limitKeys = [...attached.rateLimits, ...services.flatMap(rateLimitKeys)];
     const rateLimits = policies.rateLimits(limitKeys);
+    const asked = given.providers.map(({ cluster }) => cluster);
     const called = rateLimits.flatMap(({ limits }) => limits.flatMap(({ global }) => (global ? [global.cluster] : [])));
-    const referred = new Set(called.concat(services.flatMap((service) => [...referredClusters(service)])));
+    const referred = new Set(
+      [...asked, ...called].concat(services.flatMap((service) => [...referredClusters(service)])),
+    );
     const clusters = [...referred].flatMap((name) => {
       const info = this.#byKey.get(name);
       return info ? [info] : [];
