@@ -152,7 +152,9 @@ class Pass {
     const endpoints = isNeeded ? [pods, workloadEntries, serviceEntries, [...workloadGroups.values()]] : [];
     const gatewayRoutes = [httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, referenceGrants];
     const routes = [...gatewayRoutes, virtualServices, destinationRules];
-    const policies = [authorizationPolicies, requestAuthentications, refusedPolicies, secrets, scopes];
+    const { rateLimitPolicies, telemetries, configMaps, operators } = this.#resources;
+    const settings = [rateLimitPolicies, telemetries, configMaps, operators];
+    const policies = [authorizationPolicies, requestAuthentications, refusedPolicies, secrets, scopes, ...settings];
     const dependencies = [
       this.#served,
       infos,
