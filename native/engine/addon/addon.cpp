@@ -135,6 +135,10 @@ napi_value add_owner(napi_env env, napi_callback_info info) {
   if (!arguments.fits) return undefined();
   static uint64_t last = 0;
   const int copy = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 0);
+  if (netns >= 0 && copy < 0) {
+    napi_throw_error(env, nullptr, "culvert-engine: no descriptor for the namespace of a pod");
+    return undefined();
+  }
   auto owner = std::make_unique<OwnerPointer>(std::make_shared<Owner>(++last, Descriptor(copy)));
   napi_value result = nullptr;
   napi_create_external(env, owner.release(), finalize<OwnerPointer>, nullptr, &result);
@@ -167,7 +171,8 @@ napi_value forget_owner(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Engine* engine = engine_of(arguments);
   const OwnerPointer* owner = arguments.handle<OwnerPointer>(1, kOwnerTag);
-  if (arguments.fits) post_all(*engine, [owner = *owner](Worker& on) { commands::forget_owner(on, owner); });
+  if (!arguments.fits || !(*owner)->forget(engine->workers().size())) return undefined();
+  post_all(*engine, [owner = *owner](Worker& on) { commands::forget_owner(on, owner); });
   return undefined();
 }
 

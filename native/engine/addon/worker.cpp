@@ -253,15 +253,17 @@ std::string Worker::random_hex(size_t digits) {
 }
 
 int Worker::enter(const std::shared_ptr<Owner>& owner) {
-  const bool is_home = owner == nullptr || owner->netns.get() < 0;
+  const bool is_home = owner == nullptr || owner->is_home;
+  if (!is_home && owner->forgotten) return ECANCELED;
   if (is_home ? inside_ == nullptr : inside_ == owner) return 0;
   if (setns(is_home ? home_.get() : owner->netns.get(), CLONE_NEWNET) != 0) return errno;
   inside_ = is_home ? nullptr : owner;
   return 0;
 }
 
-void Worker::leave(const Owner& owner) {
+void Worker::leave(Owner& owner) {
   if (inside_ != nullptr && inside_->id == owner.id) enter(nullptr);
+  owner.left();
 }
 
 Session* Worker::find_session(uint64_t id) const { return find(sessions_, id); }

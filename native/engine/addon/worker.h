@@ -97,7 +97,7 @@ class Worker {
   /** Sockets that this thread makes from now on are of the owner's namespace. 0 or an errno. */
   int enter(const std::shared_ptr<Owner>& owner);
   /** The namespace of an owner that is gone is not held any longer. */
-  void leave(const Owner& owner);
+  void leave(Owner& owner);
 
   Session* find_session(uint64_t id) const;
   Stream* find_stream(uint64_t id) const;
