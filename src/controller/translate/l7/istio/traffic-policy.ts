@@ -39,6 +39,7 @@ export function policyFor(
   const settings = subset ? { ...ofRule, ...given(atPort(subset, port)) } : ofRule;
   const whole = { ...rule, ...given(subset ?? {}) };
   if (whole.tunnel) context.report('tunnel: a waypoint opens no tunnels through other proxies');
+  for (const field of notHonoured(settings)) context.report(`${field}: is not honoured at a waypoint`);
   const loadBalancer = toLoadBalancer(settings.loadBalancer);
   const tls = toTls(settings.tls, context);
   const outlierDetection = settings.outlierDetection && toOutlierDetection(settings.outlierDetection);
@@ -60,6 +61,20 @@ function atPort(policy: TrafficPolicySpec | undefined, port: number): TrafficSet
   const own = policy?.portLevelSettings?.find((one) => one.port?.number === port);
   const { loadBalancer, connectionPool, outlierDetection, tls } = own ?? policy ?? {};
   return { loadBalancer, connectionPool, outlierDetection, tls };
+}
+
+/** Fields that are said and have no effect. */
+function notHonoured({ loadBalancer, connectionPool }: TrafficSettingsSpec): readonly string[] {
+  const { localityLbSetting, consistentHash } = loadBalancer ?? {};
+  const { tcpKeepalive, maxConnectionDuration, idleTimeout } = connectionPool?.tcp ?? {};
+  const said: Readonly<Record<string, boolean>> = {
+    'loadBalancer.localityLbSetting': localityLbSetting !== undefined && localityLbSetting.enabled !== false,
+    'loadBalancer.consistentHash.httpCookie.attributes': (consistentHash?.httpCookie?.attributes?.length ?? 0) > 0,
+    'connectionPool.tcp.tcpKeepalive': tcpKeepalive !== undefined,
+    'connectionPool.tcp.maxConnectionDuration': maxConnectionDuration !== undefined,
+    'connectionPool.tcp.idleTimeout': idleTimeout !== undefined && connectionPool?.http?.idleTimeout !== undefined,
+  };
+  return Object.keys(said).filter((field) => said[field]);
 }
 
 /** Without what is not given. */
