@@ -59,10 +59,16 @@ export class ClusterRuntime {
     return this.#cluster;
   }
 
+  /** Without endpoints those it has stay: theirs is the first resource to go when a cluster is taken away and serves on. */
   update(cluster: Cluster, given: ClusterEndpoints | undefined): void {
     this.#cluster = cluster;
+    if (given) this.#replaceEndpoints(given);
+    this.#sets = this.#compileSets();
+  }
+
+  #replaceEndpoints(given: ClusterEndpoints): void {
     const present = new Set<string>();
-    for (const endpoint of given?.endpoints ?? []) {
+    for (const endpoint of given.endpoints) {
       present.add(endpoint.uid);
       const known = this.#byUid.get(endpoint.uid);
       if (known && isSamePlace(known.endpoint, endpoint)) {
@@ -78,7 +84,6 @@ export class ClusterRuntime {
       runtime.close();
       this.#byUid.delete(uid);
     }
-    this.#sets = this.#compileSets();
   }
 
   /** Undefined when the cluster has no such port or subset. */
