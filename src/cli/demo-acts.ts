@@ -1,5 +1,5 @@
 /**
- * Six of the seven acts of the demo; the other is in `demo-waypoint.ts`. Each does something a person would do, looks at the result from outside, and claims what was
+ * The acts of the demo but for that of the waypoint (`demo-waypoint.ts`). Each does something a person would do, looks at the result from outside, and claims what was
  * seen; a claim that does not hold ends the demo.
  */
 import { MeshError } from '../core/errors.ts';
@@ -10,7 +10,7 @@ import { eventually, SHOP, type Stage } from './demo-stage.ts';
 
 /** Tells a person what goes on. `doing` shows a spinner while `work` runs and then the sentence it answers with. */
 export interface Narrator {
-  act(number: number, title: string): void;
+  act(title: string): void;
   doing(text: string, work: () => Promise<string>): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export function claim(holds: boolean, text: string): void {
 }
 
 export async function actInClear(stage: Stage, narrator: Narrator, memory: Memory): Promise<void> {
-  narrator.act(1, 'Plain traffic');
+  narrator.act('Plain traffic');
   await narrator.doing('capturing on the link between the nodes', async () => {
     const seen = readLink(await stage.capture(CAPTURE_MS));
     claim(seen.clear.size > 0, 'requests can be read on the link');
@@ -49,7 +49,7 @@ export async function actInClear(stage: Stage, narrator: Narrator, memory: Memor
 }
 
 export async function actEnrol(stage: Stage, narrator: Narrator, memory: Memory): Promise<void> {
-  narrator.act(2, `The namespace gets the label ${DATAPLANE_LABEL}=ambient`);
+  narrator.act(`The namespace gets the label ${DATAPLANE_LABEL}=ambient`);
   const pids = await processIds(stage);
   await narrator.doing('waiting for the running pods to join', async () => {
     const last = readLink(await stage.capture(CAPTURE_MS / 3));
@@ -86,7 +86,7 @@ async function tunnelled(stage: Stage, { before }: Memory): Promise<LinkEvidence
 }
 
 export async function actIdentity(stage: Stage, narrator: Narrator): Promise<void> {
-  narrator.act(3, 'Who talks to whom');
+  narrator.act('Who talks to whom');
   const caller = await stage.getPod('ratings');
   const server = await stage.getPod('details');
   await narrator.doing('reading the certificates the tunnels hold', async () => {
@@ -130,7 +130,7 @@ async function bytesOf(stage: Stage, app: string, reporter: 'source' | 'destinat
 }
 
 export async function actPolicy(stage: Stage, narrator: Narrator): Promise<void> {
-  narrator.act(4, 'A policy');
+  narrator.act('A policy');
   await narrator.doing('denying ratings the way to details', async () => {
     claim((await stage.statusOf('ratings', DETAILS_URL)) === 200, 'ratings may call details before');
     await stage.apply(`${RATINGS_DENIED}.yaml`);
@@ -160,7 +160,7 @@ export async function actPolicy(stage: Stage, narrator: Narrator): Promise<void>
 }
 
 export async function actMeasure(stage: Stage, narrator: Narrator, memory: Memory): Promise<void> {
-  narrator.act(5, 'What it costs');
+  narrator.act('What it costs');
   await narrator.doing('measuring the same way through the mesh', async () => {
     const mesh = await measure(stage);
     const { direct } = memory;
@@ -175,7 +175,7 @@ export async function actMeasure(stage: Stage, narrator: Narrator, memory: Memor
 }
 
 export async function actLeave(stage: Stage, narrator: Narrator): Promise<void> {
-  narrator.act(7, 'The label goes');
+  narrator.act('The label goes');
   await narrator.doing('waiting for the pods to leave the mesh', async () => {
     await stage.label(DATAPLANE_LABEL, undefined);
     const pods = await stage.redirection(undefined);

@@ -13,7 +13,7 @@ const CANARY_MAX = 46;
 const WAYPOINT_LIMIT_MS = 40_000;
 
 export async function actWaypoint(stage: Stage, narrator: Narrator): Promise<void> {
-  narrator.act(6, 'A waypoint, added live');
+  narrator.act('A waypoint, added live');
   await narrator.doing('adding a Gateway of class istio-waypoint and binding the namespace to it', async () => {
     claim(!(await passesWaypoint(stage)), 'nobody answers in the name of a waypoint yet');
     await stage.apply('waypoint.yaml');

@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: a two-node mesh of real processes, shown in seven acts. Exits with 0 only when every claim was true and
- * nothing is left behind. `--keep` leaves the cluster running and says what to try.
+ * `npm run demo`: a two-node mesh of real processes, shown in six acts, and a waypoint in one more with `--waypoint`. Exits
+ * with 0 only when every claim was true and nothing is left behind. `--keep` leaves the cluster running and says what to try.
  */
 import { Command } from 'commander';
 import ora from 'ora';
@@ -26,6 +26,7 @@ interface DemoOptions {
   readonly keep: boolean;
   readonly name: string;
   readonly redirect: string;
+  readonly waypoint: boolean;
 }
 
 const SHOP_PODS = 7;
@@ -34,9 +35,11 @@ const DEMO_PODS = SHOP_PODS + 2;
 /** A terminal that does not tell its width makes a spinner draw for ever. */
 const SPINNER_COLUMNS_MIN = 20;
 
+let acts = 0;
 const narrator: Narrator = {
-  act(number, title) {
-    console.log(`\n${number}. ${title}`);
+  act(title) {
+    acts += 1;
+    console.log(`\n${acts}. ${title}`);
   },
   async doing(text, work) {
     if (!hasSpinner()) {
@@ -57,7 +60,7 @@ function hasSpinner(): boolean {
   return process.stdout.isTTY && process.stdout.columns >= SPINNER_COLUMNS_MIN;
 }
 
-async function run({ keep, name, redirect }: DemoOptions): Promise<void> {
+async function run({ keep, name, redirect, waypoint }: DemoOptions): Promise<void> {
   checkMachine();
   const startedMs = performance.now();
   let stage: Stage | undefined;
@@ -67,7 +70,7 @@ async function run({ keep, name, redirect }: DemoOptions): Promise<void> {
     return `a cluster of two nodes is up after ${seconds(startedMs)} s`;
   });
   if (!stage) throw new MeshError('ERR_SYSTEM', 'there is no cluster');
-  await play(stage);
+  await play(stage, waypoint);
   if (keep) return invite(name);
   await narrator.doing('removing the cluster', async () => {
     const { plan } = stage!; // set above
@@ -79,7 +82,7 @@ async function run({ keep, name, redirect }: DemoOptions): Promise<void> {
   console.log(`\nEverything shown was true. ${seconds(startedMs)} s.`);
 }
 
-async function play(stage: Stage): Promise<void> {
+async function play(stage: Stage, waypoint: boolean): Promise<void> {
   const memory: Memory = { before: new Set() };
   await narrator.doing('starting a book shop', async () => {
     await stage.apply('bookinfo.yaml', 'meter.yaml');
@@ -93,7 +96,7 @@ async function play(stage: Stage): Promise<void> {
   await actIdentity(stage, narrator);
   await actPolicy(stage, narrator);
   await actMeasure(stage, narrator, memory);
-  await actWaypoint(stage, narrator);
+  if (waypoint) await actWaypoint(stage, narrator);
   await actLeave(stage, narrator);
   await unharmed(stage);
 }
@@ -120,8 +123,9 @@ function seconds(sinceMs: number): string {
 }
 
 const options = new Command('demo')
-  .description('show the mesh in seven acts')
+  .description('show the mesh, act by act')
   .option('--keep', 'leave the cluster running at the end', false)
+  .option('--waypoint', 'also add a waypoint, and remove it again', false)
   .option('--name <cluster>', 'name of the cluster', 'demo')
   .option('--redirect <backend>', 'how pods are captured', 'auto')
   .parse()

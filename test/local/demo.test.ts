@@ -7,7 +7,7 @@ import { DEFAULT_ROOT, planCluster, remainsOf } from '../../src/local/index.ts';
 import { eventually } from './cluster-fixture.ts';
 
 const DEMO = join(import.meta.dirname, '../../src/cli/demo.ts');
-const ACTS = 7;
+const ACTS = 6;
 
 function startDemo(name: string): { child: ChildProcess; output: () => string } {
   const child = spawn(process.execPath, [DEMO, '--name', name], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -16,7 +16,7 @@ function startDemo(name: string): { child: ChildProcess; output: () => string } 
   return { child, output: () => text };
 }
 
-test.serial('all seven acts are true, and nothing is left', async (t) => {
+test.serial('all six acts are true, and nothing is left', async (t) => {
   t.timeout(180_000);
   const name = `d${process.pid}`;
   const { child, output } = startDemo(name);
