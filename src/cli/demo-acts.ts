@@ -1,6 +1,6 @@
 /**
- * The acts of the demo but for that of the waypoint (`demo-waypoint.ts`). Each does something a person would do, looks at the result from outside, and claims what was
- * seen; a claim that does not hold ends the demo.
+ * The acts of the demo but for that of the waypoint (`demo-waypoint.ts`). Each does something a person would do, looks at
+ * the result from outside, and claims what was seen; a claim that does not hold ends the demo.
  */
 import { MeshError } from '../core/errors.ts';
 import { systemClock } from '../core/system-clock.ts';
